@@ -1,0 +1,240 @@
+"""Kinds: what a profile can declare. One folder a kind; everything else follows from what is on this page."""
+
+from __future__ import annotations
+
+import types
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
+
+from streamsd.core.address import Address
+from streamsd.core.diagnostics import FieldPath, Problem, Source
+from streamsd.core.report import JsonValue
+from streamsd.core.runtime import ObservedUnit
+from streamsd.core.unit import Unit
+
+
+class Spec(BaseModel):
+    """The base of every spec and of the models inside it: frozen, and unknown fields are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True)
+
+
+SpecT = TypeVar("SpecT", bound=Spec)
+ExportT = TypeVar("ExportT")
+
+
+@dataclass(frozen=True, slots=True)
+class RefTo:
+    """On a field that names another resource: `display: Annotated[str, RefTo("Display")]`.
+
+    `follows`: when the target's processes start anew, this resource's do too (their connections are gone).
+    """
+
+    kind: str
+    follows: bool = True
+
+    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler(core_schema)
+        schema["x-ref"] = self.kind
+        return schema
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A reference found in a spec: from the field at `path` to `target`."""
+
+    path: FieldPath
+    target: Address
+    follows: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Something only one resource may hold: `Claim("tcp-port", "127.0.0.1:8088", ("listen",))`."""
+
+    what: str
+    which: str
+    path: FieldPath = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LivePart:
+    """A part of a resource that is changed in place, on the running process `role`.
+
+    `desired` is compared with what `Kind.observe` measured under the same key. It must never hold a secret.
+    """
+
+    desired: JsonValue
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What a spec comes to: processes, parts that are set live, claims, and what other kinds may know of it."""
+
+    units: tuple[Unit, ...] = ()
+    live: Mapping[str, LivePart] = field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
+    exports: object = None
+    required: frozenset[str] | None = None
+    """Roles without which the resource is not Ready; the others only degrade it. None: all of them."""
+
+    def unit(self, role: str) -> Unit:
+        return next(u for u in self.units if u.id.role == role)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing observed to be wrong: a resource with findings is Degraded."""
+
+    reason: str
+    message: str
+    role: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a kind measured of a running resource. `live` has the same keys as `Compiled.live`; a key that could not
+    be measured is left out. `observed` is for people and for `status --json`."""
+
+    live: Mapping[str, JsonValue] = field(default_factory=dict)
+    observed: Mapping[str, JsonValue] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Resource(Generic[SpecT]):
+    """A declared thing. `locate` gives the place in the text of a path inside the spec."""
+
+    address: Address
+    spec: SpecT
+    locate: Callable[[FieldPath], Source | None] = field(default=lambda path: None, compare=False)
+    base: Path = field(default=Path("."), compare=False)
+    """The directory of the file that declares it: what relative paths in the spec are relative to."""
+
+
+class Context(Protocol):
+    """What a kind may ask while it checks and compiles. Compiling the same spec twice asks for the same things and
+    gets the same answers, also after the controller was restarted."""
+
+    def directory(self, address: Address) -> Path:
+        """A private directory (0700) of the resource for sockets, cookies, progress files: gone when it is deleted."""
+        ...
+
+    def state_directory(self, address: Address) -> Path:
+        """A private directory whose contents outlive restarts of the host."""
+        ...
+
+    def exports(self, address: Address, as_: type[ExportT]) -> ExportT:
+        """What a referred resource says of itself; it was compiled before."""
+        ...
+
+    def program(self, name: str) -> Path | None:
+        """Where a program is, or None. `ffmpeg` is the chosen one; others come from PATH."""
+        ...
+
+    def allocate(self, pool: str, address: Address, choices: range) -> int:
+        """A number of the pool that no other resource has: the same one every time."""
+        ...
+
+    def python(self, module: str) -> tuple[str, ...]:
+        """argv that runs one of streamsd's own programs, such as `streamsd.programs.relay`."""
+        ...
+
+
+class Kind(ABC, Generic[SpecT]):
+    """A kind. The methods with a body may be left alone."""
+
+    name: ClassVar[str]
+    """CamelCase, singular: `Stream`."""
+    section: ClassVar[str]
+    """The profile's key, plural: `streams`."""
+    summary: ClassVar[str]
+    """One sentence for schema, reference and CLI."""
+    spec: ClassVar[type[Spec]]
+
+    def check(self, resource: Resource[SpecT], context: Context) -> Iterable[Problem]:
+        """What is wrong with a spec that its types cannot say: missing programs, files, values that do not fit."""
+        return ()
+
+    @abstractmethod
+    def compile(self, resource: Resource[SpecT], context: Context) -> Compiled:
+        """Pure but for what it asks of the context. ProblemsError for faults that only compiling shows."""
+
+    async def observe(
+        self, resource: Resource[SpecT], compiled: Compiled, units: Mapping[str, ObservedUnit]
+    ) -> Observation:
+        """Measure the running resource: live parts and figures. Called when it runs, about once a second at most;
+        bounded in time; never raises for a program that does not answer (it says a Finding)."""
+        return Observation()
+
+    async def patch(self, resource: Resource[SpecT], compiled: Compiled, parts: frozenset[str]) -> None:
+        """Set these live parts on the running processes. PatchFault when it does not take."""
+        raise NotImplementedError(f"{self.name} has no live parts")
+
+
+class PatchFault(Exception):
+    """A live change did not take."""
+
+
+class Registry:
+    """The kinds there are, by name and by section."""
+
+    def __init__(self, kinds: Iterable[Kind[Any]]) -> None:
+        self._by_name = {kind.name: kind for kind in sorted(kinds, key=lambda k: k.section)}
+        self._by_section = {kind.section: kind for kind in self._by_name.values()}
+
+    def __iter__(self) -> Iterator[Kind[Any]]:
+        return iter(self._by_name.values())
+
+    def named(self, name: str) -> Kind[Any]:
+        return self._by_name[name]
+
+    def section(self, section: str) -> Kind[Any] | None:
+        return self._by_section.get(section)
+
+
+def references_of(spec: BaseModel, prefix: FieldPath = ()) -> Iterator[Reference]:
+    """Every reference in a spec, found by the `RefTo` on its fields; in dicts and lists of names too."""
+    for name, info in type(spec).model_fields.items():
+        ref = _ref_in(info.metadata) or _ref_in_type(info.annotation)
+        yield from _references(getattr(spec, name), (*prefix, info.alias or name), ref)
+
+
+def _references(value: object, path: FieldPath, ref: RefTo | None) -> Iterator[Reference]:
+    if isinstance(value, BaseModel):
+        yield from references_of(value, path)
+    elif isinstance(value, str):
+        if ref:
+            yield Reference(path, Address(ref.kind, value), ref.follows)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _references(item, (*path, key), ref)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _references(item, (*path, index), ref)
+
+
+def _ref_in(metadata: Iterable[object]) -> RefTo | None:
+    return next((item for item in metadata if isinstance(item, RefTo)), None)
+
+
+def _ref_in_type(annotation: object) -> RefTo | None:
+    """RefTo inside `Annotated` within unions and containers: `list[Annotated[str, RefTo(...)]]`."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        found = _ref_in(typing.get_args(annotation)[1:])
+        if found:
+            return found
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is not None:
+        for part in typing.get_args(annotation):
+            found = _ref_in_type(part)
+            if found:
+                return found
+    return None
