@@ -116,7 +116,7 @@ class Resource(Generic[SpecT]):
     address: Address
     spec: SpecT
     locate: Callable[[FieldPath], Source | None] = field(default=lambda path: None, compare=False)
-    base: Path = field(default=Path("."), compare=False)
+    base: Path = field(default=Path(), compare=False)
     """The directory of the file that declares it: what relative paths in the spec are relative to."""
 
 
