@@ -73,6 +73,8 @@ class LivePart:
 
     desired: JsonValue
     role: str
+    interrupts: bool = False
+    """Setting it stops an output for a moment: not done while something is on the air, unless asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,10 @@ class Observation:
     live: Mapping[str, JsonValue] = field(default_factory=dict)
     observed: Mapping[str, JsonValue] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    on_air: str = ""
+    """What would be interrupted by a restart, in words ("streaming to Stream/main"); empty: nothing."""
+    overridden: str = ""
+    """What an operator has switched by hand, which is left so until it is reset; empty: nothing."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +184,16 @@ class Kind(ABC, Generic[SpecT]):
     async def patch(self, resource: Resource[SpecT], compiled: Compiled, parts: frozenset[str]) -> None:
         """Set these live parts on the running processes. PatchFault when it does not take."""
         raise NotImplementedError(f"{self.name} has no live parts")
+
+    async def operate(
+        self, resource: Resource[SpecT], compiled: Compiled, operation: str, arguments: Mapping[str, JsonValue]
+    ) -> JsonValue:
+        """Carry out an operator's command. OperationFault when it is unknown or fails."""
+        raise OperationFault(f"{self.name} knows no operation {operation!r}")
+
+
+class OperationFault(Exception):
+    """An operator's command that could not be carried out."""
 
 
 class PatchFault(Exception):

@@ -40,6 +40,10 @@ class Service(Protocol):
         """Start the resource's processes anew (one role, or all)."""
         ...
 
+    async def operate(self, address: Address, operation: str, arguments: dict[str, Any]) -> Any:
+        """Carry out an operator's command of the resource's kind (POST /v1/resources/K/N/operations/OP)."""
+        ...
+
     async def destroy(self, addresses: Sequence[Address]) -> None:
         """Stop resources and what depends on them, and hold them stopped until the next apply."""
         ...

@@ -119,6 +119,16 @@ class XAnswers:
 
 
 @dataclass(frozen=True, slots=True)
+class XWindow:
+    """A window is mapped whose title contains `title` and whose class or instance is `wm_class` (each if given)."""
+
+    display: str
+    authority: Path
+    title: str | None = None
+    wm_class: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FfmpegProgress:
     """`frame` (or `out_time_us` where there is no video) in a file that ffmpeg's `-progress` writes moves on."""
 
@@ -155,6 +165,7 @@ Check: TypeAlias = (
     | TcpPort
     | UnixSocket
     | XAnswers
+    | XWindow
     | FfmpegProgress
     | HttpOk
     | CommandOk
