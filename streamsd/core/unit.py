@@ -26,11 +26,18 @@ Text: TypeAlias = str | Secret
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file a unit needs, written 0600 (0700 when executable) before it starts. `content` may hold secrets."""
+    """A file a unit needs, written 0600 (0700 when executable) before it starts, owned by the unit's user. `content`
+    may hold secrets. `encoding`: `latin-1` where the content stands for bytes (an Xauthority file)."""
 
     path: Path
     content: Text
     executable: bool = False
+    encoding: str = "utf-8"
+
+    def data(self) -> bytes:
+        """What is written, byte for byte."""
+        text = self.content.reveal() if isinstance(self.content, Secret) else self.content
+        return text.encode(self.encoding)
 
 
 @dataclass(frozen=True, slots=True)
