@@ -5,7 +5,9 @@ Other tools hold us to these. Change them only with a version. Optional keys are
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict  # pydantic reads no other one before Python 3.12
 
 
 class ConditionAnswer(TypedDict):
@@ -113,6 +115,12 @@ class ErrorAnswer(TypedDict):
     message: str
     hint: NotRequired[str]
     diagnostics: NotRequired[list[DiagnosticAnswer]]
+
+
+class HealthAnswer(TypedDict):
+    status: Literal["ok"]
+    version: str
+    pid: int
 
 
 class GraphAnswer(TypedDict):
