@@ -54,9 +54,7 @@ class Json(Response):
 
 
 _DONE: dict[str, Any] = {"done": True}
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    code: {"model": ErrorAnswer} for code in (400, 403, 404, 409, 422, 500, 503)
-}
+_ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorAnswer, "description": "what is wrong"}}
 
 
 def create_app(service: Service, closing: asyncio.Event) -> FastAPI:
