@@ -1,0 +1,21 @@
+"""`python -m streamsd.programs.relay --input video.in --input audio.in --output out.sock --report FILE`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from streamsd.programs.relay.server import Relay
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="relay", description=__doc__)
+    parser.add_argument("--input", type=Path, action="append", required=True, help="unix socket an encoder writes to")
+    parser.add_argument("--output", type=Path, required=True, help="unix socket that readers connect to")
+    parser.add_argument("--report", type=Path, required=True, help="where to write the report")
+    given = parser.parse_args()
+    Relay(given.input, given.output, given.report).run()
+
+
+if __name__ == "__main__":
+    main()
