@@ -21,6 +21,8 @@ class ConditionType(StrEnum):
     """A part of it does not serve; the rest goes on."""
     DRIFTED = "Drifted"
     """What runs differs from the spec, though the spec did not change."""
+    OVERRIDDEN = "Overridden"
+    """An operator switched something by hand; it is left so until it is reset. Only kinds with live shows have it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,124 @@
+"""Accepted specs to desired state: every check of every kind, and every collision, before anything is touched."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from streamsd.core.address import Address
+from streamsd.core.diagnostics import Diagnostic, Problem, ProblemsError, Severity
+from streamsd.core.kind import Claim, Registry, Resource, references_of
+from streamsd.core.unit import spec_hash
+from streamsd.engine.context import HostContext
+from streamsd.engine.desired import Desired, dependency_order
+
+
+class Compiler:
+    """Compiles resources; what did not change since the last round is taken as it was."""
+
+    def __init__(self, registry: Registry, context: HostContext, key: bytes) -> None:
+        self._registry = registry
+        self._context = context
+        self._key = key
+        self._cache: dict[Address, tuple[Resource[Any], tuple[object, ...], Desired]] = {}
+
+    def compile(
+        self, resources: Mapping[Address, Resource[Any]], running: frozenset[Address]
+    ) -> tuple[dict[Address, Desired], tuple[Diagnostic, ...]]:
+        """Desired state in dependency order, and what is wrong. With any error the first is not to be used.
+
+        `running`: resources whose claims (ports, displays) are held by their own processes now.
+        """
+        self._context.begin()
+        found: dict[Address, Desired] = {}
+        diagnostics: list[Diagnostic] = []
+        failed: set[Address] = set()
+        for resource in dependency_order(resources.values()):
+            targets = {reference.target for reference in references_of(resource.spec)}
+            if targets & failed:
+                failed.add(resource.address)
+                continue
+            problems, desired = self._one(resource, found)
+            diagnostics += [_located(resource, problem) for problem in problems]
+            if desired is None or any(p.severity is Severity.ERROR for p in problems):
+                failed.add(resource.address)
+            else:
+                found[resource.address] = desired
+        diagnostics += _collisions(found, running)
+        self._cache = {a: entry for a, entry in self._cache.items() if a in resources}
+        return found, tuple(diagnostics)
+
+    def _one(self, resource: Resource[Any], found: Mapping[Address, Desired]) -> tuple[list[Problem], Desired | None]:
+        references = tuple(references_of(resource.spec))
+        targets = sorted({reference.target for reference in references})
+        exports = tuple(found[target].compiled.exports for target in targets)
+        kind = self._registry.named(resource.address.kind)
+        problems = list(kind.check(resource, self._context))
+        if any(p.severity is Severity.ERROR for p in problems):
+            return problems, None
+        cached = self._cache.get(resource.address)
+        if cached and cached[0].spec == resource.spec and cached[0].base == resource.base and cached[1] == exports:
+            return problems, cached[2]
+        try:
+            compiled = kind.compile(resource, self._context)
+        except ProblemsError as error:
+            return [*problems, *error.problems], None
+        self._context.export(resource.address, compiled.exports)
+        desired = Desired(
+            resource,
+            compiled,
+            {unit.id.role: spec_hash(unit, self._key) for unit in compiled.units},
+            frozenset(targets),
+            frozenset(r.target for r in references if r.follows),
+        )
+        self._cache[resource.address] = (resource, exports, desired)
+        return problems, desired
+
+
+def _located(resource: Resource[Any], problem: Problem) -> Diagnostic:
+    at = resource.locate(problem.path) or resource.locate(())
+    section = (resource.address.kind, resource.address.name)
+    return Diagnostic(
+        problem.code, problem.message, problem.hint, at, (*section, *problem.path), severity=problem.severity
+    )
+
+
+def _collisions(found: Mapping[Address, Desired], running: frozenset[Address]) -> list[Diagnostic]:
+    holders: dict[tuple[str, str], Address] = {}
+    diagnostics: list[Diagnostic] = []
+    for address, desired in sorted(found.items()):
+        for claim in desired.compiled.claims:
+            other = holders.setdefault((claim.what, claim.which), address)
+            if other != address:
+                words = f"{claim.what} {claim.which} is taken by {other} of this profile"
+                problem = Problem(f"{claim.what}-taken", words, hint="give one of them another", path=claim.path)
+                diagnostics.append(_located(desired.resource, problem))
+            elif address not in running and (holder := _held_outside(claim)):
+                problem = Problem(f"{claim.what}-taken", holder, hint="free it, or choose another", path=claim.path)
+                diagnostics.append(_located(desired.resource, problem))
+    return diagnostics
+
+
+def _held_outside(claim: Claim) -> str:
+    """Who outside the profile holds it, in words; empty when nobody does."""
+    match claim.what:
+        case "tcp-port":
+            host, _, port = claim.which.rpartition(":")
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((host.strip("[]"), int(port)))
+                except OSError as error:
+                    if error.errno == errno.EADDRINUSE:
+                        return f"another program listens on {claim.which}"
+                    return f"cannot listen on {claim.which}: {error.strerror}"
+            return ""
+        case "x-display":
+            number = claim.which.lstrip(":")
+            taken = Path(f"/tmp/.X11-unix/X{number}").exists() and Path(f"/tmp/.X{number}-lock").exists()
+            return f"another X server has display :{number}" if taken else ""
+        case _:
+            return ""

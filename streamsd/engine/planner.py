@@ -1,0 +1,348 @@
+"""The planner: desired state and a view of the world to a plan. Pure: no I/O, no clock, no chance.
+
+Level-triggered: it looks at what is, not at what happened. A process that follows another is stale when it is older
+than what it follows, whoever restarted that and whenever. Applying a plan makes the next plan empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from streamsd.core.address import Address
+from streamsd.core.change import FieldChange, OnChange, changed_fields
+from streamsd.core.diagnostics import dotted
+from streamsd.core.kind import Spec
+from streamsd.core.unit import Limits
+from streamsd.engine.desired import Desired, Generation
+from streamsd.engine.plan import Action, ActionKind, Patch, Plan, Start, Step, Stop
+from streamsd.engine.view import ResourceView, UnitView
+
+
+@dataclass
+class _Decision:
+    """What one resource needs."""
+
+    stop: set[str] = field(default_factory=set)
+    start: set[str] = field(default_factory=set)
+    patch: set[str] = field(default_factory=set)
+    limits: set[str] = field(default_factory=set)
+    causes: list[str] = field(default_factory=list)
+    fields: tuple[FieldChange, ...] = ()
+    delete: bool = False
+    fresh: bool = False
+    """Nothing of it runs or ran."""
+    drift: bool = False
+    """What runs differs though no field was edited."""
+
+    @property
+    def empty(self) -> bool:
+        return not (self.stop or self.start or self.patch or self.limits or self.delete)
+
+
+_NO_VIEW = ResourceView()
+
+
+def plan(
+    generation: Generation,
+    views: Mapping[Address, ResourceView],
+    previous: Generation,
+    scope: Collection[Address] | None = None,
+    forced: Mapping[Address, frozenset[str]] | None = None,
+) -> Plan:
+    """What must be done so that what is seen becomes what `generation` says.
+
+    `previous` gives the words for causes: which fields changed since. `scope`: only these resources (and nothing that
+    needs others first); None: all. `forced`: roles that somebody asked to be restarted.
+    """
+    asked = forced or {}
+    decisions: dict[Address, _Decision] = {}
+    wanted = set(generation.resources) | set(views) if scope is None else set(scope)
+    for address in sorted(wanted - set(generation.resources)):
+        if address in views and views[address].units:
+            roles = set(views[address].units)
+            decisions[address] = _Decision(stop=roles, delete=True, causes=["no longer declared"])
+    for address in _in_order(generation, wanted):
+        desired = generation.resources[address]
+        view = views.get(address, _NO_VIEW)
+        decision = _decide(desired, view, previous, asked.get(address, frozenset()))
+        _follow(decision, desired, view, views, decisions)
+        _order_within(decision, desired, view)
+        if not view.held:
+            _gate(decision, desired, views, decisions, generation)
+        if not decision.empty:
+            decisions[address] = decision
+    return _build(decisions, generation, previous, views)
+
+
+def _in_order(generation: Generation, wanted: set[Address]) -> list[Address]:
+    """generation.resources is in dependency order already."""
+    if len(wanted) * 8 < len(generation.resources):
+        order = {a: i for i, a in enumerate(generation.resources)} if len(wanted) > 1 else {}
+        return sorted((a for a in wanted if a in generation.resources), key=lambda a: order.get(a, 0))
+    return [a for a in generation.resources if a in wanted]
+
+
+def _decide(desired: Desired, view: ResourceView, previous: Generation, asked: frozenset[str]) -> _Decision:
+    decision = _Decision(fresh=not view.units)
+    if view.held:
+        running = {role for role, unit in view.units.items() if unit.running}
+        if running:
+            decision.stop |= running
+            decision.causes.append("held stopped until the next apply")
+        return decision
+    before = previous.resources.get(desired.address)
+    if before is not None and before is not desired:
+        decision.fields = _fields(before.resource.spec, desired.resource.spec)
+    declared = {unit.id.role for unit in desired.compiled.units}
+    for role in sorted(set(view.units) - declared):
+        decision.stop.add(role)
+        decision.causes.append(f"{role} is no longer declared")
+    for unit in desired.compiled.units:
+        _decide_unit(decision, desired, unit.id.role, view.unit(unit.id.role), asked)
+        seen = view.unit(unit.id.role)
+        role = unit.id.role
+        if seen.running and role not in decision.stop and not _limits_agree(seen, unit.limits):
+            decision.limits.add(role)
+            decision.drift = not decision.fields
+            decision.causes.append(f"limits of {role} are {_limits_words(seen)}, not {_limits_text(unit.limits)}")
+    for key, part in desired.compiled.live.items():
+        known = key in view.live and view.unit(part.role).running and part.role not in decision.stop
+        if known and view.live[key] != part.desired:
+            decision.patch.add(key)
+            decision.drift = not decision.fields
+            decision.causes.append(f"{key} is {view.live[key]}, not {part.desired}")
+    return decision
+
+
+def _decide_unit(decision: _Decision, desired: Desired, role: str, seen: UnitView, asked: frozenset[str]) -> None:
+    observed = seen.observed
+    changed = observed is not None and observed.spec_hash != desired.hashes[role]
+    if seen.running:
+        if changed or seen.condemned or role in asked:
+            decision.stop.add(role)
+            decision.start.add(role)
+            if changed:
+                decision.causes.append(f"{role} runs with another spec")
+                decision.drift = not decision.fields
+            elif role in asked:
+                decision.causes.append(f"restart of {role} was asked for")
+            else:
+                decision.causes.append(f"{role}: {seen.condemned}")
+    elif observed is None:
+        if seen.due:
+            decision.start.add(role)
+            decision.causes.append(f"{role} {seen.last}" if seen.last else f"{role} does not run")
+    elif changed or role in asked or (seen.due and not seen.ended):
+        decision.stop.add(role)
+        decision.start.add(role)
+        if changed:
+            decision.causes.append(f"{role} is to run with another spec")
+        elif role in asked:
+            decision.causes.append(f"restart of {role} was asked for")
+        else:
+            decision.causes.append(f"{role} {seen.last or 'ended'}")
+
+
+def _follow(
+    decision: _Decision,
+    desired: Desired,
+    view: ResourceView,
+    views: Mapping[Address, ResourceView],
+    decisions: Mapping[Address, _Decision],
+) -> None:
+    """Processes that are older than what they follow, or whose leader is about to start anew, start anew."""
+    for target in sorted(desired.follows):
+        leader = decisions.get(target)
+        leads = views.get(target, _NO_VIEW)
+        renewed = leader is not None and bool(leader.start)
+        newest = max((u.observed.started for u in leads.units.values() if u.running and u.observed), default=0.0)
+        for unit in desired.compiled.units:
+            role = unit.id.role
+            seen = view.unit(role)
+            if role in decision.stop or not seen.running or seen.observed is None:
+                continue
+            if renewed or seen.observed.started < newest:
+                decision.stop.add(role)
+                decision.start.add(role)
+                decision.causes.append(f"{target} starts anew" if renewed else f"{target} has started anew")
+
+
+def _order_within(decision: _Decision, desired: Desired, view: ResourceView) -> None:
+    """Roles that follow a role of the same resource that starts anew."""
+    for unit in desired.compiled.units:
+        role = unit.id.role
+        seen = view.unit(role)
+        for leader in unit.follows:
+            stale = False
+            lead = view.unit(leader)
+            if lead.running and lead.observed and seen.observed:
+                stale = seen.observed.started < lead.observed.started
+            if (leader in decision.start or stale) and seen.running and role not in decision.stop:
+                decision.stop.add(role)
+                decision.start.add(role)
+                decision.causes.append(f"{leader} starts anew")
+
+
+def _gate(
+    decision: _Decision,
+    desired: Desired,
+    views: Mapping[Address, ResourceView],
+    decisions: Mapping[Address, _Decision],
+    generation: Generation,
+) -> None:
+    """Nothing starts before what it depends on runs or is about to. What has to end ends all the same."""
+    for target in desired.dependencies:
+        leads = views.get(target, _NO_VIEW)
+        coming = target in decisions and bool(decisions[target].start or decisions[target].patch)
+        if coming or is_started(generation.resources.get(target), leads):
+            continue
+        decision.start.clear()
+        running = {role for role in decision.stop if views.get(desired.address, _NO_VIEW).unit(role).running}
+        decision.stop &= running
+        return
+
+
+def is_started(desired: Desired | None, view: ResourceView) -> bool:
+    """Whether others that depend on it may start: its required processes have passed their startup probes."""
+    if desired is None or view.held:
+        return False
+    return all(view.unit(role).ready or view.unit(role).ended for role in desired.required)
+
+
+def _fields(old: Spec, new: Spec) -> tuple[FieldChange, ...]:
+    return () if old == new else changed_fields(old, new)
+
+
+def _limits_agree(seen: UnitView, wanted: Limits) -> bool:
+    assert seen.observed is not None
+    have = seen.observed.limits
+    return (have.memory_bytes, have.cpu_percent, have.nice) == (wanted.memory_bytes, wanted.cpu_percent, wanted.nice)
+
+
+def _limits_words(seen: UnitView) -> str:
+    return _limits_text(seen.observed.limits if seen.observed else Limits())
+
+
+def _limits_text(limits: Limits) -> str:
+    memory = f"{limits.memory_bytes // 1024**2} MiB" if limits.memory_bytes else "any memory"
+    cpu = f"{limits.cpu_percent} % CPU" if limits.cpu_percent else "any CPU"
+    return f"{memory}, {cpu}, nice {limits.nice}"
+
+
+def _build(
+    decisions: Mapping[Address, _Decision],
+    generation: Generation,
+    previous: Generation,
+    views: Mapping[Address, ResourceView],
+) -> Plan:
+    steps: list[Step] = []
+    stop_of: dict[Address, int] = {}
+    last_of: dict[Address, int] = {}
+    after: dict[int, set[int]] = {}
+
+    def add(step: Step) -> int:
+        steps.append(step)
+        index = len(steps) - 1
+        after[index] = set()
+        if step.address in last_of:
+            after[index].add(last_of[step.address])
+        last_of[step.address] = index
+        return index
+
+    for address, decision in decisions.items():
+        if decision.stop or decision.delete:
+            stop_of[address] = add(Stop(address, frozenset(decision.stop), delete=decision.delete))
+    first_other: dict[Address, int] = {}
+    for address, decision in decisions.items():
+        if decision.start:
+            first_other[address] = add(Start(address, frozenset(decision.start)))
+        elif decision.patch or decision.limits:
+            first_other[address] = add(Patch(address, frozenset(decision.patch), frozenset(decision.limits)))
+    if len(steps) > 1:
+        _edges(decisions, generation, previous, stop_of, first_other, last_of, after)
+    followers: dict[Address, list[Address]] = {}
+    for address in decisions:
+        for leader in generation.resources[address].follows if address in generation.resources else ():
+            followers.setdefault(leader, []).append(address)
+    actions = tuple(
+        _action(address, decision, generation, views, decisions, followers)
+        for address, decision in sorted(decisions.items())
+    )
+    return Plan(actions, tuple(steps), {i: frozenset(a) for i, a in after.items()})
+
+
+def _edges(
+    decisions: Mapping[Address, _Decision],
+    generation: Generation,
+    previous: Generation,
+    stop_of: Mapping[Address, int],
+    first_other: Mapping[Address, int],
+    last_of: Mapping[Address, int],
+    after: Mapping[int, set[int]],
+) -> None:
+    """Dependents stop first and start last; a change in place comes between."""
+    for address in decisions:
+        for source, stops in ((generation, False), (previous, True)):
+            desired = source.resources.get(address)
+            if desired is None:
+                continue
+            for target in desired.dependencies:
+                if target not in decisions:
+                    continue
+                if address in stop_of:
+                    for index in (stop_of.get(target), first_other.get(target)):
+                        if index is not None:
+                            after[index].add(stop_of[address])
+                if not stops and address in first_other:
+                    after[first_other[address]].add(last_of[target])
+
+
+def _action(
+    address: Address,
+    decision: _Decision,
+    generation: Generation,
+    views: Mapping[Address, ResourceView],
+    decisions: Mapping[Address, _Decision],
+    followers: Mapping[Address, list[Address]],
+) -> Action:
+    stops_running = {r for r in decision.stop if views.get(address, _NO_VIEW).unit(r).running}
+    desired = generation.resources.get(address)
+    if decision.delete:
+        kind = ActionKind.DELETE
+    elif decision.fresh and decision.start:
+        kind = ActionKind.CREATE
+    elif decision.start or decision.stop:
+        replaces = any(change.policy is OnChange.REPLACE for change in decision.fields)
+        kind = ActionKind.REPLACE if replaces else ActionKind.RESTART
+    else:
+        kind = ActionKind.PATCH
+    interrupts = set()
+    if (
+        desired is None
+        or stops_running & desired.required
+        or any(desired.compiled.live[key].interrupts for key in decision.patch)
+    ):
+        interrupts.add(address)
+    if decision.start:
+        interrupts |= {other for other in followers.get(address, ()) if decisions[other].stop}
+    return Action(
+        kind,
+        address,
+        _cause(decision, kind),
+        decision.fields,
+        tuple(sorted(interrupts)) if kind is not ActionKind.CREATE else (),
+        tuple(sorted(decision.start or decision.stop)),
+        drift=decision.drift,
+    )
+
+
+def _cause(decision: _Decision, kind: ActionKind) -> str:
+    if kind is ActionKind.CREATE:
+        return "declared, does not run"
+    words = [
+        f"{dotted(change.path)} {change.before} -> {change.after}"
+        for change in decision.fields
+        if change.policy is not OnChange.NONE
+    ]
+    return "; ".join(words[:4] or decision.causes[:3])
