@@ -245,7 +245,7 @@ def spec_hash(unit: Unit, key: bytes) -> str:
     """What the running process was started with, as 32 hex digits.
 
     Covers argv, environment, working directory, user, umask, files and the open-files limit: what only a new process
-    can take. Not probes, policies, order or the limits that change live. Secrets count by keyed digest.
+    can take. Not probes, policies, order, live files or the limits that change live. Secrets count by keyed digest.
     """
 
     def text(value: Text) -> str:
@@ -258,7 +258,7 @@ def spec_hash(unit: Unit, key: bytes) -> str:
         str(unit.cwd),
         unit.user,
         unit.umask,
-        [(str(f.path), text(f.content), f.executable) for f in unit.files],
+        [(str(f.path), "" if f.live else text(f.content), f.executable) for f in unit.files],
         unit.limits.open_files,
     ]
     return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
