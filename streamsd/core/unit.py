@@ -27,12 +27,15 @@ Text: TypeAlias = str | Secret
 @dataclass(frozen=True, slots=True)
 class File:
     """A file a unit needs, written 0600 (0700 when executable) before it starts, owned by the unit's user. `content`
-    may hold secrets. `encoding`: `latin-1` where the content stands for bytes (an Xauthority file)."""
+    may hold secrets. `encoding`: `latin-1` where the content stands for bytes (an Xauthority file). `live`: the
+    process learns of a new content while it runs (through its kind's `patch`), so that the content is no part of the
+    spec hash; a process that starts reads the newest all the same."""
 
     path: Path
     content: Text
     executable: bool = False
     encoding: str = "utf-8"
+    live: bool = False
 
     def data(self) -> bytes:
         """What is written, byte for byte."""
