@@ -1,0 +1,231 @@
+"""The connection to obs-websocket: connecting by obsws-python, requests and batches beside it.
+
+One connection, one thread. Requests carry an id and answers are matched by it; events that arrive in between are kept.
+After a timeout, a garbled frame or an answer that nobody asked for, the connection is gone: what follows on it could
+belong to an earlier request (notes/obs.md: obsws-python takes any answer for its own).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import select
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import cast
+
+import websocket
+from obsws_python.baseclient import ObsClient
+from obsws_python.error import OBSSDKError
+
+from streamsd.core.report import JsonValue
+
+# obsws-python writes the password at INFO and tracebacks of refused connections at ERROR.
+logging.getLogger("obsws_python").setLevel(logging.CRITICAL + 1)
+
+EVENTS = 0x7FF
+"""Every event that is not high-volume (obs-websocket 5 protocol, EventSubscription)."""
+
+BATCH = 400
+"""Requests in one batch: OBS answers a batch when all of it is done, and other messages wait meanwhile."""
+
+Data = dict[str, JsonValue]
+
+
+class ConnectFault(Exception):
+    """No connection: `reason` is NotListening, WrongPassword or NotObs."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+class ConnectionLost(Exception):
+    """The connection ended, timed out or answered nonsense; it has been closed."""
+
+
+class RequestFault(Exception):
+    """OBS refused a request. `code` is obs-websocket's RequestStatus."""
+
+    def __init__(self, request: str, code: int, comment: str) -> None:
+        self.request = request
+        self.code = code
+        super().__init__(f"{request}: {comment or 'refused'} ({code})")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request; `data` as the protocol names it."""
+
+    type: str
+    data: Mapping[str, JsonValue] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, type: str, /, **data: JsonValue) -> Request:
+        return cls(type, data)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one request of a batch. `code` 100 is success."""
+
+    data: Data
+    code: int
+    comment: str
+
+    @property
+    def ok(self) -> bool:
+        return self.code == 100
+
+
+@dataclass(frozen=True, slots=True)
+class ObsEvent:
+    type: str
+    data: Data
+
+
+class Client:
+    """A connected, identified client. Every method but `close` may raise ConnectionLost."""
+
+    def __init__(self, ws: websocket.WebSocket, timeout: float) -> None:
+        self._ws = ws
+        self._timeout = timeout
+        self._ids = count(1)
+        self._events: deque[ObsEvent] = deque()
+        self._open = True
+
+    @classmethod
+    def connect(cls, host: str, port: int, password: str, *, timeout: float = 10.0) -> Client:
+        """Connect and identify. ConnectFault when nobody listens, the password is wrong or it is not OBS."""
+        try:
+            base = ObsClient(host=host, port=port, password=password, timeout=timeout, subs=EVENTS)  # type: ignore[no-untyped-call]  # no types there
+        except (OSError, websocket.WebSocketException) as fault:
+            raise ConnectFault("NotListening", f"{host}:{port}: {fault}") from None
+        except ValueError:
+            raise ConnectFault("NotObs", f"{host}:{port} does not speak obs-websocket") from None
+        try:
+            if "d" not in base.server_hello:
+                raise ConnectFault("NotObs", f"{host}:{port} does not speak obs-websocket")
+            base.authenticate()  # type: ignore[no-untyped-call]  # no types there
+        except (OBSSDKError, websocket.WebSocketConnectionClosedException):
+            # OBS closes with 4009 on a wrong password; obsws-python only says that it failed to identify.
+            base.ws.close()
+            raise ConnectFault("WrongPassword", f"{host}:{port} refused the password") from None
+        except (OSError, websocket.WebSocketException) as fault:
+            base.ws.close()
+            raise ConnectFault("NotListening", f"{host}:{port}: {fault}") from None
+        except (KeyError, TypeError):
+            base.ws.close()
+            raise ConnectFault("NotObs", f"{host}:{port} does not speak obs-websocket 5") from None
+        return cls(base.ws, timeout)
+
+    def fileno(self) -> int:
+        """For select. websocket-client reads no byte beyond the frame it returns, so select tells the truth."""
+        return self._ws.sock.fileno() if self._ws.sock else -1
+
+    def call(self, type: str, data: Mapping[str, JsonValue] | None = None) -> Data:
+        """One request's answer. RequestFault when OBS refuses."""
+        id = self._id()
+        self._send({"op": 6, "d": {"requestType": type, "requestId": id, "requestData": dict(data or {})}})
+        answer = self._answer(self._wait(7, id))
+        if not answer.ok:
+            raise RequestFault(type, answer.code, answer.comment)
+        return answer.data
+
+    def batch(self, requests: Sequence[Request]) -> list[Answer]:
+        """Serial batches, nothing halts on a failure: one answer for each request, in order."""
+        answers: list[Answer] = []
+        for start in range(0, len(requests), BATCH):
+            part = requests[start : start + BATCH]
+            id = self._id()
+            bodies = [{"requestType": r.type, "requestData": dict(r.data)} for r in part]
+            self._send(
+                {"op": 8, "d": {"requestId": id, "haltOnFailure": False, "executionType": 0, "requests": bodies}}
+            )
+            results = self._wait(9, id).get("results")
+            if not isinstance(results, list) or len(results) != len(part):
+                raise self._lost("a batch was answered in part")
+            answers.extend(self._answer(cast("Data", result)) for result in results)
+        return answers
+
+    def events(self, wait: float = 0.0) -> list[ObsEvent]:
+        """What happened since the last call; waits up to `wait` seconds for the first."""
+        while self._readable(0.0 if self._events else wait):
+            self._take(time.monotonic() + self._timeout)
+        found = list(self._events)
+        self._events.clear()
+        return found
+
+    def close(self) -> None:
+        """Close with the protocol's handshake, so that OBS does not wait for it when it exits."""
+        if self._open:
+            self._open = False
+            try:
+                self._ws.close(timeout=1)
+            except (OSError, websocket.WebSocketException):
+                self._ws.shutdown()  # type: ignore[no-untyped-call]  # no types there
+
+    def _id(self) -> str:
+        return f"r{next(self._ids)}"
+
+    def _readable(self, wait: float) -> bool:
+        sock = self._ws.sock
+        if not self._open or sock is None:
+            raise ConnectionLost("closed")
+        return bool(select.select([sock], [], [], wait)[0])
+
+    def _send(self, message: Mapping[str, object]) -> None:
+        if not self._open:
+            raise ConnectionLost("closed")
+        try:
+            self._ws.settimeout(self._timeout)
+            self._ws.send(json.dumps(message))
+        except (OSError, websocket.WebSocketException) as fault:
+            raise self._lost(str(fault)) from None
+
+    def _wait(self, op: int, id: str) -> Data:
+        deadline = time.monotonic() + self._timeout
+        while True:
+            message = self._take(deadline)
+            if message is None:
+                continue
+            body = message.get("d")
+            if message.get("op") != op or not isinstance(body, dict) or body.get("requestId") != id:
+                raise self._lost("an answer came that was not asked for")
+            return body
+
+    def _take(self, deadline: float) -> Data | None:
+        """The next message, or None when it was an event (kept)."""
+        left = deadline - time.monotonic()
+        if left <= 0 or not self._readable(left):
+            raise self._lost(f"no answer within {self._timeout:g} s")
+        try:
+            self._ws.settimeout(max(left, 0.1))
+            raw = self._ws.recv()
+            message = json.loads(raw)
+        except (OSError, websocket.WebSocketException) as fault:
+            raise self._lost(str(fault) or type(fault).__name__) from None
+        except ValueError:
+            raise self._lost("closed" if not raw else "a frame that is not JSON") from None
+        if not isinstance(message, dict) or not isinstance(message.get("d"), dict):
+            raise self._lost("a message without op and d")
+        body = message["d"]
+        if message.get("op") == 5:
+            self._events.append(ObsEvent(str(body.get("eventType")), body.get("eventData") or {}))
+            return None
+        return message
+
+    def _answer(self, body: Data) -> Answer:
+        status = body.get("requestStatus")
+        data = body.get("responseData") or {}
+        if not isinstance(status, dict) or not isinstance(status.get("code"), int) or not isinstance(data, dict):
+            raise self._lost("an answer without a status")
+        return Answer(data, cast("int", status["code"]), str(status.get("comment", "")))
+
+    def _lost(self, why: str) -> ConnectionLost:
+        self._open = False
+        self._ws.shutdown()  # type: ignore[no-untyped-call]  # no types there
+        return ConnectionLost(why)

@@ -1,0 +1,193 @@
+"""Keeping outputs as wanted: started when they are not, stopped when they should not, watched for standing still.
+
+OBS answers OK to StartStream when the server is dead, and has been seen to hang in its own reconnecting
+(notes/obs.md): what counts is that bytes move on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from streamsd.core.report import JsonValue
+from streamsd.programs.director.changes import Impossible, OutputName
+from streamsd.programs.director.client import Client, Data, Request
+from streamsd.programs.director.model import Outputs
+
+STALL = 20.0
+"""Seconds without a byte after which an output counts as stuck: longer than OBS's connection timeouts and one of
+its reconnection delays (10 s)."""
+
+BACKOFF_CAP = 30.0
+
+_STATUS = {
+    OutputName.STREAM: "GetStreamStatus",
+    OutputName.RECORD: "GetRecordStatus",
+    OutputName.REPLAY_BUFFER: "GetReplayBufferStatus",
+    OutputName.VIRTUAL_CAMERA: "GetVirtualCamStatus",
+}
+_START = {
+    OutputName.STREAM: "StartStream",
+    OutputName.RECORD: "StartRecord",
+    OutputName.REPLAY_BUFFER: "StartReplayBuffer",
+    OutputName.VIRTUAL_CAMERA: "StartVirtualCam",
+}
+_STOP = {
+    OutputName.STREAM: "StopStream",
+    OutputName.RECORD: "StopRecord",
+    OutputName.REPLAY_BUFFER: "StopReplayBuffer",
+    OutputName.VIRTUAL_CAMERA: "StopVirtualCam",
+}
+
+
+@dataclass(slots=True)
+class Kept:
+    """One output as it was last seen. `tries`: starts since bytes last moved on."""
+
+    active: bool = False
+    available: bool = True
+    paused: bool = False
+    reconnecting: bool = False
+    bytes: int = 0
+    moved: float = 0.0
+    tries: int = 0
+    next_try: float = 0.0
+    starts: int = 0
+    status: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+class OutputKeeper:
+    """`retries`: starts in a row that come to nothing before it gives up; None never does."""
+
+    def __init__(self, client: Client, *, retries: int | None = None) -> None:
+        self._client = client
+        self._retries = retries
+        self.outputs: dict[OutputName, Kept] = {name: Kept() for name in OutputName}
+
+    def look(self) -> frozenset[OutputName]:
+        """Read all of them; the active ones."""
+        now = time.monotonic()
+        answers = self._client.batch([Request(type) for type in _STATUS.values()])
+        for (name, kept), answer in zip(self.outputs.items(), answers, strict=True):
+            kept.available = answer.ok
+            kept.status = answer.data
+            was = kept.active
+            kept.active = bool(answer.data.get("outputActive"))
+            kept.paused = bool(answer.data.get("outputPaused"))
+            kept.reconnecting = bool(answer.data.get("outputReconnecting"))
+            count = _count(answer.data)
+            if kept.active and (not was or count != kept.bytes or kept.paused or _without_bytes(name)):
+                kept.moved = now
+                if was and count > kept.bytes and not kept.reconnecting:
+                    kept.tries = 0
+            kept.bytes = count
+        return self.active
+
+    @property
+    def active(self) -> frozenset[OutputName]:
+        return frozenset(name for name, kept in self.outputs.items() if kept.active)
+
+    def tend(self, wanted: Outputs) -> list[Impossible]:
+        """Start and stop what ought to be, as far as it is time for it. Call after `look`."""
+        findings: list[Impossible] = []
+        for name, on in _wishes(wanted).items():
+            kept = self.outputs[name]
+            if on is None:
+                continue
+            if on and not kept.available:
+                findings.append(Impossible("OutputUnavailable", name.value, "this OBS has no such output set up"))
+            elif on:
+                findings.extend(self._on(name, kept))
+            elif kept.active:
+                self._ask(_STOP[name])
+        return findings
+
+    def _on(self, name: OutputName, kept: Kept) -> Iterable[Impossible]:
+        now = time.monotonic()
+        if kept.active and now - kept.moved > STALL:
+            self._ask(_STOP[name])
+            kept.moved = now
+            kept.next_try = now + 1.0
+            yield Impossible("OutputStuck", name.value, f"no byte for {STALL:.0f} s: stopped, to be started again")
+        elif kept.active and kept.tries > 1 and (kept.reconnecting or kept.bytes == 0):
+            yield Impossible("OutputConnecting", name.value, f"not through yet, attempt {kept.tries}")
+        elif kept.active and kept.reconnecting:
+            yield Impossible("OutputReconnecting", name.value, "the connection broke; OBS tries again")
+        elif not kept.active:
+            if self._retries is not None and kept.tries > self._retries:
+                message = f"given up after {kept.tries} starts; change the instance or reset to try again"
+                yield Impossible("OutputFailed", name.value, message)
+                return
+            if now >= kept.next_try:
+                kept.tries += 1
+                kept.starts += 1
+                kept.next_try = now + min(BACKOFF_CAP, 2.0 ** min(kept.tries, 8))
+                refusal = self._ask(_START[name])
+                if refusal:
+                    yield Impossible("OutputRefused", name.value, refusal)
+                    return
+            if kept.tries > 1:
+                yield Impossible("OutputFailing", name.value, f"ended {kept.tries - 1} times without a byte")
+
+    def stop(self, names: Iterable[OutputName], *, within: float = 10.0) -> bool:
+        """Stop these and wait until they have ended; whether they did."""
+        going = set(names) & self.active
+        for name in going:
+            self._ask(_STOP[name])
+        deadline = time.monotonic() + within
+        while self.look() & going:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        for name in going:
+            self.outputs[name].next_try = 0.0
+            self.outputs[name].tries = 0
+        return True
+
+    def fresh(self) -> None:
+        """Forget failed attempts: something changed that may make them succeed."""
+        for kept in self.outputs.values():
+            kept.tries = 0
+            kept.next_try = 0.0
+
+    def observed(self) -> dict[str, JsonValue]:
+        return {
+            name.value.replace(" ", "_"): {
+                "active": kept.active,
+                "reconnecting": kept.reconnecting,
+                "paused": kept.paused,
+                "bytes": kept.bytes,
+                "starts": kept.starts,
+                "congestion": kept.status.get("outputCongestion"),
+                "skipped_frames": kept.status.get("outputSkippedFrames"),
+                "total_frames": kept.status.get("outputTotalFrames"),
+                "duration_ms": kept.status.get("outputDuration"),
+            }
+            for name, kept in self.outputs.items()
+            if kept.available
+        }
+
+    def _ask(self, type: str) -> str:
+        """A request whose refusal is only said: the next look shows what is."""
+        answer = self._client.batch([Request(type)])[0]
+        return "" if answer.ok else f"{type}: {answer.comment or 'refused'} ({answer.code})"
+
+
+def _wishes(wanted: Outputs) -> dict[OutputName, bool | None]:
+    return {
+        OutputName.STREAM: wanted.stream,
+        OutputName.RECORD: wanted.record,
+        OutputName.REPLAY_BUFFER: wanted.replay_buffer,
+        OutputName.VIRTUAL_CAMERA: wanted.virtual_camera,
+    }
+
+
+def _without_bytes(name: OutputName) -> bool:
+    """Replay buffer and virtual camera count none."""
+    return name in (OutputName.REPLAY_BUFFER, OutputName.VIRTUAL_CAMERA)
+
+
+def _count(data: Data) -> int:
+    value = data.get("outputBytes")
+    return int(value) if isinstance(value, int | float) else 0

@@ -1,0 +1,71 @@
+"""Comparing the profile: video, parameters, stream service; and which running outputs a difference concerns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from streamsd.programs.director.changes import ALL_OUTPUTS, Change, Cost, OutputName, Phase
+from streamsd.programs.director.client import Request
+from streamsd.programs.director.model import Desired, Studio
+from streamsd.programs.director.same import same
+
+_RECORDING = frozenset({OutputName.RECORD, OutputName.REPLAY_BUFFER})
+_STREAM = frozenset({OutputName.STREAM})
+
+RELOADING = frozenset({("Output", "Mode")})
+"""Parameters that OBS takes only when it reads the profile anew (Simple and Advanced are made then)."""
+
+
+def profile_changes(desired: Desired, found: Studio) -> Iterator[Change]:
+    """Every difference of the profile, each with the outputs that must not run while it is set: OBS refuses it then
+    (video, service) or goes on with the old value (parameters)."""
+    studio = desired.studio
+    for (section, name), value in studio.parameters.items():
+        if found.parameters.get((section, name)) != value:
+            data = {"parameterCategory": section, "parameterName": name, "parameterValue": value}
+            yield Change(
+                Phase.PROFILE,
+                f"profile {section}/{name}",
+                f"set {value}",
+                (Request("SetProfileParameter", data),),
+                Cost.PROFILE_RELOAD if (section, name) in RELOADING else Cost.OUTPUTS_STOPPED,
+                outputs_of_parameter(section, name),
+            )
+    video = studio.video
+    if video is not None and video != found.video:
+        words = (
+            f"{video.base_width}x{video.base_height} to {video.output_width}x{video.output_height}, "
+            f"{video.fps_numerator}/{video.fps_denominator} fps"
+        )
+        request = Request.of(
+            "SetVideoSettings",
+            baseWidth=video.base_width,
+            baseHeight=video.base_height,
+            outputWidth=video.output_width,
+            outputHeight=video.output_height,
+            fpsNumerator=video.fps_numerator,
+            fpsDenominator=video.fps_denominator,
+        )
+        yield Change(Phase.VIDEO, "video", words, (request,), Cost.OUTPUTS_STOPPED, ALL_OUTPUTS)
+    service = studio.service
+    if service is not None:
+        there = found.service
+        have = there.settings if there is not None and there.type == service.type else {}
+        if not have or any(not same(value, have.get(key)) for key, value in service.settings.items()):
+            request = Request.of(
+                "SetStreamServiceSettings",
+                streamServiceType=service.type,
+                streamServiceSettings=dict(service.settings),
+            )
+            yield Change(Phase.SERVICE, "stream service", "set", (request,), Cost.OUTPUTS_STOPPED, _STREAM)
+
+
+def outputs_of_parameter(section: str, name: str) -> frozenset[OutputName]:
+    """The outputs that read a parameter of the profile when they start."""
+    if section in ("SimpleOutput", "AdvOut", "Output") and (
+        name.startswith(("Rec", "FilenameFormatting", "OverwriteIfExists")) or name == "FilePath"
+    ):
+        return _RECORDING
+    if section == "Output" and name in ("Reconnect", "RetryDelay", "MaxRetries", "DelayEnable", "DelaySec"):
+        return _STREAM
+    return ALL_OUTPUTS - {OutputName.VIRTUAL_CAMERA}

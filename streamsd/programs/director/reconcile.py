@@ -1,0 +1,244 @@
+"""Rounds of reading, comparing and sending until OBS holds what is wanted, or says that it will not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from streamsd.core.report import JsonValue
+from streamsd.programs.director.changes import ALL_OUTPUTS, Change, Cost, Impossible, OutputName
+from streamsd.programs.director.client import Client, RequestFault
+from streamsd.programs.director.collection import CollectionFault, CollectionFile, edited, transition_settings
+from streamsd.programs.director.diff import Comparison
+from streamsd.programs.director.model import Desired, Owned, Settings, Studio, Transition
+from streamsd.programs.director.outputs import OutputKeeper
+from streamsd.programs.director.readback import Reader
+from streamsd.programs.director.same import different_settings
+
+PARK = "streamsd-park"
+"""The collection, and the profile, that OBS is switched to while another one's file is edited or read anew."""
+
+PATIENCE = 3
+"""Rounds in a row with the same differences after which they count as not taken. Deletes are asynchronous (a quarter
+of a second in which the name is taken), and a transition's duration can read stale: hence not one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`found`: the last reading. `mutating`: requests sent that change something. `held`: changes that wait for leave
+    to interrupt a running output. `refused`: what OBS did not take."""
+
+    found: Studio
+    mutating: int = 0
+    rounds: int = 0
+    changed: tuple[str, ...] = ()
+    held: tuple[Change, ...] = ()
+    refused: tuple[Impossible, ...] = ()
+
+    @property
+    def converged(self) -> bool:
+        return not self.held and not self.refused
+
+
+class Reconciler:
+    """Brings one OBS to a desired document. Raises ConnectionLost, ReadFault; RequestFault never."""
+
+    def __init__(self, client: Client, reader: Reader, outputs: OutputKeeper, files: CollectionFile | None) -> None:
+        self._client = client
+        self._reader = reader
+        self._outputs = outputs
+        self._files = files
+        self.kept: set[tuple[str, str]] = set()
+        self._sent_transitions: dict[str, Transition] = {}
+
+    def converge(self, desired: Desired, owned: Owned, *, within: float = 20.0) -> Outcome:
+        """Until nothing differs, nothing moves any more, or the time is over."""
+        deadline = time.monotonic() + within
+        mutating, rounds, stuck = 0, 0, 0
+        before: tuple[str, ...] = ()
+        said: list[str] = []
+        faults: list[Impossible] = []
+        while True:
+            try:
+                switched = self._home(desired)
+            except RequestFault as fault:
+                return Outcome(self._read(desired), mutating, rounds, refused=(_fault("collection", fault),))
+            mutating += switched
+            found = self._read(desired)
+            rounds += 1
+            comparison = Comparison(
+                desired, found, self._reader, owned, frozenset(self.kept), has_files=self._files is not None
+            )
+            self._reader.defaults("input", (i.kind for i in desired.studio.inputs.values()))
+            changes = comparison.changes()
+            held = tuple(c for c in changes if not self._allowed(desired, c))
+            doing = tuple(c for c in changes if c not in held)
+            impossible = tuple(comparison.impossible)
+            if not doing:
+                return Outcome(found, mutating, rounds, tuple(said), held, impossible)
+            now = tuple(map(str, doing))
+            stuck = stuck + 1 if now == before else 0
+            before = now
+            if stuck >= PATIENCE or time.monotonic() > deadline:
+                known = {f.about for f in faults}
+                silent = tuple(
+                    Impossible("DidNotTake", c.about, f"{c.words}: OBS said yes and did not do it")
+                    for c in doing
+                    if c.about not in known
+                )
+                return Outcome(found, mutating, rounds, tuple(said), held, (*impossible, *faults, *silent))
+            if stuck:
+                self._learn(desired, found)
+                time.sleep(0.1 * stuck)
+            said.extend(line for line in now if line not in said)
+            sent, faults = self._send(desired, owned, doing)
+            mutating += sent
+            self._note_sent(desired, doing)
+
+    def _allowed(self, desired: Desired, change: Change) -> bool:
+        """Whether it may be done now: always when no output that it concerns runs."""
+        if desired.interrupt:
+            return True
+        concerned = ALL_OUTPUTS if change.cost is Cost.COLLECTION_RELOAD else change.stops
+        return not (concerned & self._outputs.active)
+
+    def _send(self, desired: Desired, owned: Owned, changes: Sequence[Change]) -> tuple[int, list[Impossible]]:
+        stops: set[OutputName] = set()
+        for change in changes:
+            stops |= change.stops
+        if stops & self._outputs.active and not self._outputs.stop(stops):
+            return 0, [Impossible("OutputStuck", "outputs", "an output did not stop for a change that needs it")]
+        live = [(change, request) for change in changes for request in change.requests]
+        answers = self._client.batch([request for _, request in live])
+        sent = len(live)
+        faults = [
+            Impossible("Refused", change.about, f"{request.type}: {answer.comment or 'refused'} ({answer.code})")
+            for (change, request), answer in zip(live, answers, strict=True)
+            if not answer.ok
+        ]
+        try:
+            if any(c.cost is Cost.PROFILE_RELOAD for c in changes):
+                sent += self._reload_profile(desired)
+            if any(c.cost is Cost.COLLECTION_RELOAD for c in changes):
+                sent += self._reload_collection(desired, owned)
+        except RequestFault as fault:
+            faults.append(_fault("reload", fault))
+        except (OSError, ValueError, CollectionFault) as fault:
+            faults.append(Impossible("CollectionFile", f"collection {desired.collection}", str(fault)))
+        if stops:
+            self._outputs.fresh()
+        return sent, faults
+
+    # ---- profile and collection ---------------------------------------------------------------------------------
+
+    def _home(self, desired: Desired) -> int:
+        """Be in the declared profile and collection; how many requests that took."""
+        sent = 0
+        for what, wanted in (("Profile", desired.profile), ("SceneCollection", desired.collection)):
+            if not wanted:
+                continue
+            current, names = self._current(what)
+            if current == wanted:
+                continue
+            sent += 1
+            self._switch(what, wanted, names)
+        return sent
+
+    def _current(self, what: str) -> tuple[str, list[str]]:
+        if what == "Profile":
+            answer = self._client.call("GetProfileList")
+            return str(answer["currentProfileName"]), _texts(answer["profiles"])
+        answer = self._client.call("GetSceneCollectionList")
+        return str(answer["currentSceneCollectionName"]), _texts(answer["sceneCollections"])
+
+    def _switch(self, what: str, wanted: str, names: Sequence[str]) -> None:
+        """Switch, or create what is not there. A file that OBS has not seen is listed, and switching to it answers OK
+        and does nothing: creating it works."""
+        key = "profileName" if what == "Profile" else "sceneCollectionName"
+        if wanted in names:
+            self._client.call(f"SetCurrent{what}", {key: wanted})
+            if self._current(what)[0] == wanted:
+                return
+        self._client.call(f"Create{what}", {key: wanted})
+        deadline = time.monotonic() + 5.0
+        while self._current(what)[0] != wanted and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def _reload_profile(self, desired: Desired) -> int:
+        _, names = self._current("Profile")
+        self._switch("Profile", PARK, names)
+        self._switch("Profile", desired.profile, [*names, PARK])
+        return 2
+
+    def _reload_collection(self, desired: Desired, owned: Owned) -> int:
+        """Away, edit, back: OBS writes the file when it leaves and reads it when it comes back (~60 ms in all)."""
+        if self._files is None:
+            return 0
+        _, names = self._current("SceneCollection")
+        self._switch("SceneCollection", PARK, names)
+        try:
+            data = self._files.read(desired.collection)
+            new = edited(data, desired.studio, prune=desired.prune, owned=owned, kinds=self._reader.input_kinds)
+            self._files.write(desired.collection, new)
+        finally:
+            self._switch("SceneCollection", desired.collection, [*names, PARK])
+        return 2
+
+    # ---- reading ------------------------------------------------------------------------------------------------
+
+    def _read(self, desired: Desired) -> Studio:
+        found = self._reader.read(desired.studio.parameters)
+        return self._with_transition_settings(desired, found)
+
+    def _with_transition_settings(self, desired: Desired, found: Studio) -> Studio:
+        """OBS tells the settings of the current transition only. Those of the others: as sent by this director, else
+        as in the file, else (an OBS of somebody else's) taken to be as declared."""
+        others = {name: t for name, t in found.transitions.items() if name != found.transition}
+        if not others:
+            return found
+        filed: Mapping[str, Transition] = desired.studio.transitions
+        if self._files is not None:
+            try:
+                filed = transition_settings(self._files.read(desired.collection))
+            except (OSError, ValueError, CollectionFault):
+                filed = {}
+        known = {**filed, **self._sent_transitions}
+        there = {name: known[name] if name in known and known[name].kind == t.kind else t for name, t in others.items()}
+        return replace(found, transitions={**found.transitions, **there})
+
+    def _note_sent(self, desired: Desired, changes: Sequence[Change]) -> None:
+        names = {
+            str(request.data.get("transitionName"))
+            for change in changes
+            if any(request.type == "SetCurrentSceneTransitionSettings" for request in change.requests)
+            for request in change.requests
+        }
+        self._sent_transitions.update({n: t for n, t in desired.studio.transitions.items() if n in names})
+
+    def _learn(self, desired: Desired, found: Studio) -> None:
+        """A key that is there again after all settings were replaced is the source's own: leave it alone."""
+
+        def learn(what: str, kind: str, wanted: Settings, have: Settings) -> None:
+            _, extra = different_settings(wanted, have, self._reader.default(what, kind))
+            self.kept.update((kind, key) for key in extra)
+
+        studio = desired.studio
+        for name, wanted in studio.inputs.items():
+            have = found.inputs.get(name)
+            if have is not None and have.kind == wanted.kind:
+                learn("input", wanted.kind, wanted.settings, have.settings)
+        for wants, haves in ((studio.inputs, found.inputs), (studio.scenes, found.scenes)):
+            for name, owner in wants.items():
+                there = {f.name: f for f in haves[name].filters} if name in haves else {}
+                for f in owner.filters:
+                    if f.name in there and there[f.name].kind == f.kind:
+                        learn("filter", f.kind, f.settings, there[f.name].settings)
+
+
+def _fault(about: str, fault: RequestFault) -> Impossible:
+    return Impossible("Refused", about, str(fault))
+
+
+def _texts(value: JsonValue) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else []
