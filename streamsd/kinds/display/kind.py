@@ -19,8 +19,9 @@ from streamsd.core.kind import (
 )
 from streamsd.core.runtime import ObservedUnit, ProcessState
 from streamsd.core.unit import Probe, Probes, Unit, XAnswers
+from streamsd.drivers.cookies import stable_cookie
 from streamsd.drivers.x11 import XDisplay
-from streamsd.drivers.x11.authority import authority_file, stable_cookie
+from streamsd.drivers.x11.authority import authority_file
 from streamsd.drivers.x11.capabilities import PACKAGES
 from streamsd.drivers.x11.control import DisplayFault, measure, resize
 from streamsd.drivers.x11.randr import Size
