@@ -106,6 +106,8 @@ class ApplyAnswer(TypedDict):
     accepted: bool
     generation: int
     plan: PlanAnswer
+    rolled_back: NotRequired[str]
+    """With rollback_on_failure the answer comes when all is settled: why it was rolled back; empty when it was not."""
 
 
 class ErrorAnswer(TypedDict):

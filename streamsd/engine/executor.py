@@ -31,8 +31,8 @@ class StepFailed(Exception):
 
 @dataclass
 class Executor:
-    """`emit(event, address, **fields)` tells what happened; `wave_done(address)` is called when a resource's last step
-    has ended, well or not."""
+    """`emit(event, address, **fields)` tells what happened; `on_started(unit)` is called when a startup probe has
+    succeeded; `discard(address)` removes what a deleted resource left on disk."""
 
     runtime: Runtime
     world: World
@@ -43,14 +43,20 @@ class Executor:
     discard: Callable[[Address], None]
     changed: dict[UnitId, asyncio.Event] = field(default_factory=dict)
     stopping: set[UnitId] = field(default_factory=set)
+    setbacks: dict[Address, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
-    async def run(self, plan: Plan, wave_done: Callable[[Address], None]) -> None:
-        """Carry out all steps; those behind a failed one are left out. Never raises for what a step does."""
+    async def run(self, plan: Plan, wave_done: Callable[[Address, str], None]) -> None:
+        """Carry out all steps; those behind a failed one are left out. Never raises for what a step does.
+
+        `wave_done(address, setback)` is called when a resource's last step has ended; `setback` says what could not
+        be done and has no life of its own to wait by: a stop or a change in place that failed.
+        """
         outcomes: list[asyncio.Future[bool]] = [asyncio.get_running_loop().create_future() for _ in plan.steps]
         left: dict[Address, int] = {}
+        self.setbacks.update(dict.fromkeys((step.address for step in plan.steps), ""))
         for step in plan.steps:
             left[step.address] = left.get(step.address, 0) + 1
 
@@ -69,7 +75,7 @@ class Executor:
                 outcomes[index].set_result(ok)
                 left[step.address] -= 1
                 if left[step.address] == 0:
-                    wave_done(step.address)
+                    wave_done(step.address, self.setbacks.pop(step.address, ""))
 
         async with asyncio.TaskGroup() as group:
             for index, step in enumerate(plan.steps):
@@ -90,6 +96,7 @@ class Executor:
             return False
         except (RuntimeFault, PatchFault) as fault:
             reason = fault.reason if isinstance(fault, RuntimeFault) else "PatchRefused"
+            self.setbacks[step.address] = str(fault)
             self.emit("step-failed", step.address, step=type(step).__name__.lower(), reason=reason, message=str(fault))
             return False
         return True

@@ -66,7 +66,7 @@ def plan(
         desired = generation.resources[address]
         view = views.get(address, _NO_VIEW)
         decision = _decide(desired, view, previous, asked.get(address, frozenset()))
-        _follow(decision, desired, view, views, decisions)
+        _follow(decision, desired, view, views, decisions, generation)
         _order_within(decision, desired, view)
         if not view.held:
             _gate(decision, desired, views, decisions, generation)
@@ -150,13 +150,16 @@ def _follow(
     view: ResourceView,
     views: Mapping[Address, ResourceView],
     decisions: Mapping[Address, _Decision],
+    generation: Generation,
 ) -> None:
     """Processes that are older than what they follow, or whose leader is about to start anew, start anew."""
     for target in sorted(desired.follows):
         leader = decisions.get(target)
         leads = views.get(target, _NO_VIEW)
-        renewed = leader is not None and bool(leader.start)
-        newest = max((u.observed.started for u in leads.units.values() if u.running and u.observed), default=0.0)
+        needed = generation.resources[target].required
+        renewed = leader is not None and bool(leader.start & needed)
+        seen_leads = [leads.unit(role) for role in needed]
+        newest = max((u.observed.started for u in seen_leads if u.running and u.observed), default=0.0)
         for unit in desired.compiled.units:
             role = unit.id.role
             seen = view.unit(role)

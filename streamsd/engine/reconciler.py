@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
-from streamsd.core.address import Address, UnitId
+from streamsd.core.address import Address
 from streamsd.core.clock import Clock
 from streamsd.core.conditions import Conditions
 from streamsd.core.events import Event
 from streamsd.core.kind import Registry
 from streamsd.core.runtime import Exited, Runtime, RuntimeFault, RuntimeLost
-from streamsd.core.unit import Unit
-from streamsd.engine import planner
+from streamsd.core.unit import RestartPolicy, Unit
+from streamsd.engine import phase, planner
 from streamsd.engine.desired import Desired, Generation
 from streamsd.engine.executor import Executor
 from streamsd.engine.phase import Phase
@@ -30,8 +31,8 @@ from streamsd.engine.world import World, exit_words
 
 _RESYNC = 30.0
 """Seconds between looks at everything, for what nobody told."""
-_LOOP_LIMIT = 0.02
-"""Seconds a pass waits so that what happens together is planned together. Exits do not wait."""
+_SETBACK = RestartPolicy(base=0.5, cap=30.0, crash_loop=8)
+"""How long to wait before a stop or a change in place that failed is tried again."""
 
 
 class Reconciler:
@@ -60,6 +61,7 @@ class Reconciler:
         self._forced: dict[Address, frozenset[str]] = {}
         self._actions: dict[Address, Action] = {}
         self._timers: dict[Address, asyncio.Task[None]] = {}
+        self._setbacks: dict[Address, tuple[int, float, str]] = {}
         self._waves: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
@@ -80,7 +82,7 @@ class Reconciler:
     async def start(self) -> None:
         """Join the runtime and adopt what runs. Nothing is touched before the first `accept`."""
         await self._runtime.connect()
-        self.world.adopt(await self._runtime.observe())
+        self.world.adopt(await self._runtime.observe(), self._clock.monotonic() + 1.0)
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._passes()),
@@ -118,22 +120,17 @@ class Reconciler:
 
     def preview(self, generation: Generation) -> Plan:
         """What accepting this would do now. Touches nothing."""
-        views = {address: self.world.view(address) for address in [*self.world.units, *generation.resources]}
+        addresses = [*self.world.units, *generation.resources]
+        views = {address: replace(self.world.view(address), held=False) for address in addresses}
         return planner.plan(generation, views, self._before())
 
     async def measure_all(self, resources: Iterable[Desired]) -> None:
         """Look freshly at limits and live parts, so that a plan tells drift."""
         fresh = [
-            d for d in resources if d.compiled.live and d.address in self.world.units and not self.is_busy(d.address)
+            d for d in resources if d.compiled.live and d.address in self.world.units and d.address not in self._busy
         ]
         await asyncio.gather(*(self.executor.measure(d) for d in fresh))
-        try:
-            self._adopt(await self._runtime.observe())
-        except RuntimeFault:
-            return  # the listener deals with a lost runtime
-
-    def is_busy(self, address: Address) -> bool:
-        return address in self._busy
+        await self._look_at_all()
 
     def look(self, address: Address) -> None:
         """Something about this resource may have changed."""
@@ -205,8 +202,13 @@ class Reconciler:
 
     def _pass(self) -> None:
         world = self.world
+        now = self._clock.monotonic()
         scope = {a for a in self._dirty if a not in self._busy and not self._leader_busy(a)}
+        scope -= {a for a in scope if self._setbacks.get(a, (0, 0.0, ""))[1] > now}
         if not scope:
+            for address in [a for a in self._dirty if a in self._setbacks and a not in self._timers]:
+                self._judge(address)
+                self._set_timer(address)
             return
         self._dirty -= scope
         forced = {a: self._forced.pop(a) for a in scope if a in self._forced}
@@ -234,7 +236,7 @@ class Reconciler:
             wave = asyncio.get_running_loop().create_task(self.executor.run(plan, self._wave_done))
             self._waves.add(wave)
             wave.add_done_callback(self._wave_over)
-        for address in scope:
+        for address in {*scope, *(a for a in self._dirty if a in self._setbacks)}:
             self._judge(address)
             self._set_timer(address)
         if not any(a not in self._busy for a in self._dirty):
@@ -245,8 +247,15 @@ class Reconciler:
         desired = self.world.generation.resources.get(address)
         return desired is not None and not self._busy.isdisjoint(desired.dependencies)
 
-    def _wave_done(self, address: Address) -> None:
+    def _wave_done(self, address: Address, setback: str) -> None:
         self._busy.discard(address)
+        if setback:
+            count = self._setbacks.get(address, (0, 0.0, ""))[0] + 1
+            # not the first time at once, as a process is: what failed just now fails again
+            pause = phase.delay(_SETBACK, count, self.world.chance)
+            self._setbacks[address] = (count, self._clock.monotonic() + pause, setback)
+        else:
+            self._setbacks.pop(address, None)
         self._dirty.add(address)
         self._dirty |= self._dependents.get(address, set()) & set(self.world.generation.resources)
         self._wake.set()
@@ -269,6 +278,8 @@ class Reconciler:
             for unit in desired.compiled.units
         ]
         due = [life.retry_at for life in lives if life.phase is Phase.WAITING and life.retry_at > now]
+        if address in self._setbacks and self._setbacks[address][1] > now:
+            due.append(self._setbacks[address][1])
         if due:
 
             async def later(seconds: float) -> None:
@@ -298,6 +309,8 @@ class Reconciler:
                 self.tell("condition-changed", address, **fields)
 
     def _blocked(self, desired: Desired) -> str:
+        if desired.address in self._setbacks:
+            return f"{self._setbacks[desired.address][2]}; tried again soon"
         for target in sorted(desired.dependencies):
             lead = self.world.generation.resources.get(target)
             if not planner.is_started(lead, self.world.view(target)) and not all(
@@ -325,7 +338,7 @@ class Reconciler:
         while True:
             event = await self._runtime.next_event()
             match event:
-                case Exited(observed):
+                case Exited():
                     self._exited(event)
                 case RuntimeLost(reason):
                     await self._recover(reason)
@@ -371,26 +384,32 @@ class Reconciler:
                 continue
             break
         self.tell("runtime-recovered", processes=len(found))
-        self._adopt(found)
+        self.world.adopt(found, self._clock.monotonic() + 1.0)
+        for waiting in self.executor.changed.values():
+            waiting.set()
+        for desired in self.world.generation.resources.values():
+            for unit in desired.compiled.units:
+                self._adopted(unit)
         self._dirty |= set(self.world.generation.resources)
         self._wake.set()
 
     async def _resync(self) -> None:
         while True:
             await self._clock.sleep(_RESYNC)
-            try:
-                found = await self._runtime.observe()
-            except RuntimeFault:
-                continue  # the listener hears of it
-            self._adopt(found)
+            await self._look_at_all()
 
-    def _adopt(self, found: Mapping[UnitId, Any]) -> None:
+    async def _look_at_all(self) -> None:
         """Take over what the runtime says, but for what is being worked on."""
+        asked_at = self._clock.monotonic()
+        try:
+            found = await self._runtime.observe()
+        except RuntimeFault:
+            return  # the listener hears of a lost runtime
         mine = {u: o for u, o in found.items() if u.address not in self._busy}
         for address in self._busy:
             for observed in self.world.units.get(address, {}).values():
                 mine[observed.id] = observed
-        for address in self.world.adopt(mine):
+        for address in self.world.adopt(mine, asked_at):
             if address not in self._busy:
                 desired = self.world.generation.resources.get(address)
                 for unit in desired.compiled.units if desired else ():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from streamsd.core.address import Address, UnitId
@@ -81,22 +81,27 @@ class World:
         self.ready.pop(unit, None)
         return life
 
-    def adopt(self, found: Mapping[UnitId, ObservedUnit]) -> set[Address]:
-        """Take what the runtime has as what there is. Returns the resources that are not as they were thought to be."""
+    def adopt(self, found: Mapping[UnitId, ObservedUnit], asked_at: float) -> set[Address]:
+        """Take what the runtime has as what there is. Returns the resources that are not as they were thought to be.
+
+        `asked_at`: when the runtime was asked (boot clock). What happened after is known better here than there.
+        """
         now = self.clock.monotonic()
         changed: set[Address] = set()
         for address, roles in list(self.units.items()):
             for role in list(roles):
                 unit = UnitId(address, role)
-                if unit not in found:
+                if unit not in found and self.life(unit).since <= asked_at - _SLACK:
                     changed.add(address)
                     self.forget(unit)
                     if self.life(unit).phase in (Phase.STARTING, Phase.RUNNING):
                         self.ended(unit, code=None, reason="Vanished", message="vanished from the runtime")
         for unit, observed in found.items():
             before = self.observed(unit)
-            self.put(observed)
             life = self.life(unit)
+            if life.since > asked_at - _SLACK and before is not None:
+                continue
+            self.put(observed)
             if observed.state is ProcessState.EXITED:
                 if life.phase in (Phase.ABSENT, Phase.STARTING, Phase.RUNNING):
                     changed.add(unit.address)
@@ -163,6 +168,8 @@ class _Views(Mapping[Address, ResourceView]):
 
 
 _NEW = Life()
+_SLACK = 0.5
+"""Seconds: the runtime's answer may have been on its way while something happened here."""
 
 
 def exit_words(observed: ObservedUnit) -> str:
@@ -173,7 +180,3 @@ def exit_words(observed: ObservedUnit) -> str:
     if code is None:
         return "ended"
     return f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
-
-
-def addresses(units: Iterable[UnitId]) -> set[Address]:
-    return {unit.address for unit in units}

@@ -1,0 +1,204 @@
+"""The daemon's life: wire, adopt, converge, serve, let go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import random
+import shutil
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol, TextIO, TypeAlias
+
+import yaml
+
+from streamsd import __version__
+from streamsd.core.address import Address
+from streamsd.core.clock import SystemClock
+from streamsd.core.events import Event
+from streamsd.core.service import Refused, Service
+from streamsd.core.settings import Settings
+from streamsd.daemon.eventlog import EventLog
+from streamsd.daemon.notify import Notifier
+from streamsd.daemon.profile import Profiles
+from streamsd.daemon.service import DaemonService
+from streamsd.daemon.watcher import Watcher
+from streamsd.engine.compiler import Compiler
+from streamsd.engine.context import HostContext
+from streamsd.engine.reconciler import Reconciler
+from streamsd.engine.store import Store, digest_key
+from streamsd.kinds import load_kinds
+from streamsd.runtime.supervisord.runtime import SupervisordRuntime
+
+
+class Served(Protocol):
+    """The running API, which `run` is handed since it stands above the daemon."""
+
+    async def stop(self) -> None: ...
+
+
+Serve: TypeAlias = Callable[[Service, Settings], Awaitable[Served]]
+
+
+class AlreadyRunning(Exception):
+    """Another daemon has this run directory."""
+
+
+async def run(settings: Settings, *, watch: bool, serve: Serve, out: TextIO | None = None) -> int:
+    """Run until told to stop. SIGTERM and SIGINT let go and leave everything running; `down` stops everything.
+    SIGHUP applies. Returns the exit code. AlreadyRunning when the run directory is another daemon's."""
+    settings.run_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _only_one(settings.pid_file):
+        return await _run(settings, watch, serve, out)
+
+
+async def _run(settings: Settings, watch: bool, serve: Serve, out: TextIO | None) -> int:
+    clock = SystemClock()
+    store = Store(settings.state_dir)
+    log = EventLog(store, out)
+    registry = load_kinds()
+    context = HostContext(settings, {"ffmpeg": _ffmpeg(settings.config)})
+    runtime = SupervisordRuntime(settings)
+
+    def discard(address: Address) -> None:
+        shutil.rmtree(settings.run_dir / "r" / f"{address.kind}.{address.name}", ignore_errors=True)
+
+    reconciler = Reconciler(runtime, registry, clock=clock, chance=random.Random(), emit=log.emit, discard=discard)
+    compiler = Compiler(registry, context, digest_key(settings.state_dir))
+    profiles = Profiles(settings, registry, compiler, store, reconciler.world)
+    service = DaemonService(settings, registry, profiles, reconciler, runtime, log, clock, context.release)
+    log.emit(Event(clock.now(), "daemon-started", "", {"version": __version__, "pid": os.getpid()}))
+    if store.set_aside:
+        log.emit(Event(clock.now(), "store-damaged", "", {"kept_as": str(store.set_aside)}))
+    notifier = Notifier()
+    await reconciler.start()
+    try:
+        apply = _Applies(service)
+        watcher = Watcher(apply.now)
+        service.files_changed = watcher.watch if watch else lambda files: None
+        await _first(service)
+        server = await serve(service, settings)
+        try:
+            await _live(service, watcher if watch else None, apply, notifier)
+        finally:
+            notifier.send("STOPPING=1")
+            await server.stop()
+    finally:
+        log.emit(Event(clock.now(), "daemon-stopped", "", {}))
+        await reconciler.close()
+        store.close()
+    return 0
+
+
+async def _first(service: DaemonService) -> None:
+    """The first apply: a bad file leaves what runs alone, and what was good last goes on being kept up."""
+    try:
+        await service.apply({"holder": "the start of the daemon", "allow_interrupt": True})
+    except Refused:
+        service.accept_last_good()
+
+
+class _Applies:
+    """Applies after saves: one at a time, and never misses the last save."""
+
+    def __init__(self, service: DaemonService) -> None:
+        self._service = service
+        self._lock = asyncio.Lock()
+
+    async def now(self) -> None:
+        async with self._lock:
+            while True:
+                try:
+                    await self._service.apply({"holder": "the save of a file"})
+                except Refused as refused:
+                    if refused.answer["error"] == "conflict":
+                        await asyncio.sleep(0.2)
+                        continue
+                    # an invalid profile has told of itself; what would interrupt waits for somebody to say so
+                    if refused.answer["error"] == "would-interrupt":
+                        self._service.tell("apply-refused", reason="would-interrupt", message=refused.answer["message"])
+                return
+
+
+async def _live(service: DaemonService, watcher: Watcher | None, apply: _Applies, notifier: Notifier) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    tasks: list[asyncio.Task[Any]] = [loop.create_task(service.stopped.wait()), loop.create_task(stop.wait())]
+    background: set[asyncio.Task[None]] = set()
+    if watcher:
+        tasks.append(loop.create_task(watcher.run()))
+    if notifier.watchdog_seconds:
+        tasks.append(loop.create_task(_heartbeat(notifier, notifier.watchdog_seconds)))
+
+    def hup() -> None:
+        task = loop.create_task(apply.now())
+        background.add(task)
+        task.add_done_callback(background.discard)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, hup)
+    notifier.send("READY=1", f"MAINPID={os.getpid()}")
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in [*tasks, *background]:
+            task.cancel()
+        await asyncio.gather(*tasks, *background, return_exceptions=True)
+
+
+async def _heartbeat(notifier: Notifier, seconds: float) -> None:
+    while True:
+        notifier.send("WATCHDOG=1")
+        await asyncio.sleep(seconds)
+
+
+@contextlib.contextmanager
+def _only_one(pid_file: Path) -> contextlib.Iterator[None]:
+    fd = os.open(pid_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(fd, 32, 0).decode().strip()
+            raise AlreadyRunning(f"a daemon (pid {holder}) runs with this run directory") from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        yield
+        os.ftruncate(fd, 0)
+    finally:
+        os.close(fd)
+
+
+def _ffmpeg(config: Path) -> Callable[[], Path | None]:
+    """The chosen ffmpeg: `ffmpeg:` of the daemon's settings (`system`, or a path), else the one that comes along."""
+
+    def find() -> Path | None:
+        chosen = _setting(config, "ffmpeg")
+        if chosen == "system":
+            return None
+        if chosen:
+            return Path(chosen) if Path(chosen).is_file() else None
+        import imageio_ffmpeg  # numpy-free but slow: only a profile with streams needs it
+
+        try:
+            return Path(imageio_ffmpeg.get_ffmpeg_exe())  # type: ignore[attr-defined,no-untyped-call]  # untyped package
+        except RuntimeError:
+            return None
+
+    return find
+
+
+def _setting(config: Path, key: str) -> str:
+    try:
+        data = yaml.safe_load(config.read_text())
+    except (OSError, yaml.YAMLError):
+        return ""
+    value = data.get(key) if isinstance(data, dict) else None
+    return str(value) if value else ""

@@ -1,0 +1,71 @@
+"""From the profile's files to desired state, with the last good one to fall back on at a start."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamsd.core.diagnostics import Diagnostic, Severity
+from streamsd.core.kind import Registry
+from streamsd.core.settings import Settings
+from streamsd.document.load import Loaded, load
+from streamsd.engine.compiler import Compiler
+from streamsd.engine.desired import Generation
+from streamsd.engine.store import Store, texts
+from streamsd.engine.world import World
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A profile as read: `generation` is None when it is not to be accepted."""
+
+    loaded: Loaded
+    generation: Generation | None
+    diagnostics: tuple[Diagnostic, ...]
+
+
+class Profiles:
+    """Reads and compiles the profile of this daemon."""
+
+    def __init__(self, settings: Settings, registry: Registry, compiler: Compiler, store: Store, world: World) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._compiler = compiler
+        self._store = store
+        self._world = world
+        last = store.last_good()
+        self.number = last[0] if last else 0
+
+    def read(self) -> Candidate:
+        """The profile as its files stand now. Reads files; touches nothing."""
+        return self._candidate(self._load(self._settings.profile, None))
+
+    def read_last_good(self) -> Candidate | None:
+        """The newest accepted profile, from the store; None when there never was one."""
+        last = self._store.last_good()
+        if last is None:
+            return None
+        files = {Path(name): content for name, content in last[2].items()}
+        candidate = self._candidate(self._load(self._settings.profile, files))
+        return candidate if candidate.generation is not None else None
+
+    def keep(self, candidate: Candidate) -> None:
+        """The candidate was accepted."""
+        assert candidate.generation is not None
+        self.number = candidate.generation.number
+        self._store.remember(self.number, candidate.generation.revision, texts(candidate.loaded.files))
+
+    def _load(self, profile: Path, files: dict[Path, bytes] | None) -> Loaded:
+        return load(profile, self._registry, host=socket.gethostname(), environ=dict(os.environ), files=files)
+
+    def _candidate(self, loaded: Loaded) -> Candidate:
+        if not loaded.valid:
+            return Candidate(loaded, None, loaded.diagnostics)
+        running = frozenset(self._world.units)
+        resources, found = self._compiler.compile(loaded.resources, running)
+        diagnostics = (*loaded.diagnostics, *found)
+        if any(d.severity is Severity.ERROR for d in found):
+            return Candidate(loaded, None, diagnostics)
+        return Candidate(loaded, Generation(self.number + 1, loaded.revision, resources), diagnostics)

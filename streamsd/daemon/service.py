@@ -1,0 +1,378 @@
+"""What the daemon can be asked for: the Service that the API serves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from streamsd import __version__
+from streamsd.core.address import Address
+from streamsd.core.answers import (
+    ApplyAnswer,
+    ApplyRequest,
+    DiagnosticAnswer,
+    ErrorAnswer,
+    GraphAnswer,
+    PlanAnswer,
+    ProcessAnswer,
+    ResourceAnswer,
+    StatusAnswer,
+)
+from streamsd.core.clock import Clock, rfc3339
+from streamsd.core.diagnostics import Diagnostic
+from streamsd.core.kind import OperationFault, Registry
+from streamsd.core.runtime import ProcessState, Runtime
+from streamsd.core.service import Refused
+from streamsd.core.settings import Settings
+from streamsd.daemon.eventlog import EventLog
+from streamsd.daemon.profile import Candidate, Profiles
+from streamsd.engine.desired import Desired, Generation
+from streamsd.engine.plan import Plan
+from streamsd.engine.reconciler import Reconciler
+
+_SETTLE = 120.0
+"""Seconds an apply that may be rolled back is given to converge."""
+
+
+class DaemonService:
+    """See streamsd.core.service.Service. `released(addresses)` gives back what resources that are gone held."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        profiles: Profiles,
+        reconciler: Reconciler,
+        runtime: Runtime,
+        log: EventLog,
+        clock: Clock,
+        released: Callable[[frozenset[Address]], None],
+    ) -> None:
+        self.settings = settings
+        self.stopped = asyncio.Event()
+        self.files_changed: Callable[[frozenset[Path]], None] = lambda files: None
+        self._registry = registry
+        self._profiles = profiles
+        self._reconciler = reconciler
+        self._runtime = runtime
+        self._log = log
+        self._clock = clock
+        self._released = released
+        self._lock = asyncio.Lock()
+        self._holder = ""
+        self._problems: list[DiagnosticAnswer] = []
+        self._refused = ""
+        self._accepted: Candidate | None = None
+
+    # -- reading
+
+    async def status(self) -> StatusAnswer:
+        generation = self._reconciler.world.generation
+        return {
+            "generation": generation.number,
+            "observed_generation": self._reconciler.observed_generation,
+            "converged": self._reconciler.converged(),
+            "resources": [self._resource(d) for _, d in sorted(generation.resources.items())],
+            "profile": str(self.settings.profile),
+            "revision": generation.revision,
+            "problems": self._problems,
+            "version": __version__,
+            "daemon_pid": os.getpid(),
+        }
+
+    async def plan(self) -> PlanAnswer:
+        candidate = await asyncio.to_thread(self._profiles.read)
+        if candidate.generation is None:
+            return self._plan_answer(candidate, Plan())
+        await self._reconciler.measure_all(candidate.generation.resources.values())
+        return self._plan_answer(candidate, self._reconciler.preview(candidate.generation))
+
+    async def describe(self, address: Address) -> dict[str, Any]:
+        desired = self._find(address)
+        generation = self._reconciler.world.generation
+        at = desired.resource.locate(())
+        events = self._log.events(since=0, follow=False, address=address)
+        return {
+            **self._resource(desired),
+            "spec": desired.resource.spec.model_dump(mode="json", by_alias=True, exclude_none=True),
+            "declared_at": str(at) if at else None,
+            "depends_on": sorted(str(a) for a in desired.dependencies),
+            "depended_on_by": sorted(str(a) for a in generation.dependents().get(address, ())),
+            "units": [
+                {
+                    "role": unit.id.role,
+                    "argv": list(unit.argv),
+                    "environment": sorted(unit.env),
+                    "files": [str(f.path) for f in unit.files],
+                    "log": str(self.settings.log_dir / f"{unit.id.slug}.log"),
+                    "spec_hash": desired.hashes[unit.id.role],
+                }
+                for unit in desired.compiled.units
+            ],
+            "live": {key: part.desired for key, part in desired.compiled.live.items()},
+            "events": [fields async for _, fields in events][-20:],
+        }
+
+    async def graph(self) -> GraphAnswer:
+        resources = self._reconciler.world.generation.resources
+        return {
+            "resources": [str(a) for a in sorted(resources)],
+            "edges": [(str(a), str(t)) for a in sorted(resources) for t in sorted(resources[a].dependencies)],
+        }
+
+    async def export(self) -> list[dict[str, Any]]:
+        envelopes = []
+        for address, desired in sorted(self._reconciler.world.generation.resources.items()):
+            envelopes.append(
+                {
+                    "apiVersion": "streamsd/v1",
+                    "kind": address.kind,
+                    "name": address.name,
+                    "spec": desired.resource.spec.model_dump(mode="json", by_alias=True, exclude_none=True),
+                    "status": self._resource(desired),
+                }
+            )
+        return envelopes
+
+    def events(self, *, since: int, follow: bool, address: Address | None) -> AsyncIterator[tuple[int, dict[str, Any]]]:
+        return self._log.events(since=since, follow=follow, address=address)
+
+    def log_files(self, address: Address, role: str | None) -> list[tuple[str, Path]]:
+        desired = self._find(address)
+        roles = [unit.id for unit in desired.compiled.units if role in (None, unit.id.role)]
+        if not roles:
+            names = ", ".join(unit.id.role for unit in desired.compiled.units)
+            raise Refused(404, _error("role-unknown", f"{address} has no process {role!r}", f"it has: {names}"))
+        return [(unit.role, self.settings.log_dir / f"{unit.slug}.log") for unit in roles]
+
+    # -- changing
+
+    async def apply(self, request: ApplyRequest) -> ApplyAnswer:
+        holder = request.get("holder", "somebody")
+        if self._lock.locked():
+            raise Refused(409, _error("conflict", f"{self._holder} is applying", "try again when it has finished"))
+        async with self._lock:
+            self._holder = f"{holder}, since {rfc3339(self._clock.now())},"
+            before = self._accepted
+            answer = await self._apply(request)
+            if request.get("rollback_on_failure"):
+                answer["rolled_back"] = await self._settle_or_roll_back(answer["generation"], before)
+            return answer
+
+    async def _apply(self, request: ApplyRequest) -> ApplyAnswer:
+        candidate = await asyncio.to_thread(self._profiles.read)
+        self.files_changed(candidate.loaded.files)
+        if candidate.generation is None:
+            self._refuse(candidate)
+        assert candidate.generation is not None
+        planned = request.get("plan")
+        if planned is not None:
+            self._fresh(planned, candidate.generation)
+        plan = self._reconciler.preview(candidate.generation)
+        if not request.get("allow_interrupt"):
+            self._guard(plan)
+        answer = self._plan_answer(candidate, plan)
+        self._accept(candidate)
+        return {"accepted": True, "generation": self._reconciler.world.generation.number, "plan": answer}
+
+    def _accept(self, candidate: Candidate) -> None:
+        generation = candidate.generation
+        assert generation is not None
+        self._problems = [_diagnostic(d) for d in candidate.diagnostics]
+        self._refused = ""
+        current = self._reconciler.world.generation
+        if generation.revision == current.revision and generation.resources == current.resources:
+            if self._reconciler.world.held:
+                self._reconciler.accept(current)
+            return  # nothing changed: no new generation either
+        self._profiles.keep(candidate)
+        self._accepted = candidate
+        self._reconciler.accept(generation)
+        self._released(frozenset(generation.resources))
+        self._reconciler.tell(
+            "profile-accepted",
+            generation=generation.number,
+            revision=generation.revision,
+            resources=len(generation.resources),
+        )
+
+    def tell(self, event: str, **fields: Any) -> None:
+        """An event of the daemon's own."""
+        self._reconciler.tell(event, **fields)
+
+    def accept_last_good(self) -> bool:
+        """At a start, when the file is not valid: go on with what was accepted last. False when there is nothing."""
+        candidate = self._profiles.read_last_good()
+        if candidate is None:
+            return False
+        problems = self._problems
+        self._accept(candidate)
+        self._problems = problems
+        self._reconciler.tell("last-good-restored", generation=self._reconciler.world.generation.number)
+        return True
+
+    def _refuse(self, candidate: Candidate) -> None:
+        self._problems = [_diagnostic(d) for d in candidate.diagnostics]
+        errors = [d for d in candidate.diagnostics if d.severity == "error"]
+        first = errors[0] if errors else None
+        words = str(first) if first else "the profile is not valid"
+        if self._refused != candidate.loaded.revision:
+            self._refused = candidate.loaded.revision
+            self._reconciler.tell("profile-refused", problems=len(errors), first=words)
+        message = f"{words}" + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else "")
+        answer = _error("invalid-profile", message, "nothing was touched; `streamsd validate` shows every problem")
+        raise Refused(422, {**answer, "diagnostics": self._problems})
+
+    def _fresh(self, planned: PlanAnswer, generation: Generation) -> None:
+        now = self._reconciler.world.generation.number
+        if planned["generation"] != now:
+            words = f"the plan was made against generation {planned['generation']}, now it is {now}"
+            raise Refused(409, _error("stale-plan", words, "plan again"))
+        if planned["revision"] != generation.revision:
+            raise Refused(409, _error("stale-plan", "the profile has changed since the plan was made", "plan again"))
+
+    def _guard(self, plan: Plan) -> None:
+        """Refuse what would interrupt something that is on the air."""
+        hit = []
+        for action in plan.actions:
+            for address in {action.address, *action.interrupts}:
+                seen = self._reconciler.world.measured.get(address)
+                if seen and seen.on_air and address in action.interrupts:
+                    hit.append(f"{address} ({seen.on_air}): {action.action.value} because {action.cause}")
+        if hit:
+            hint = "apply with --allow-interrupt, or when it is off the air"
+            raise Refused(409, _error("would-interrupt", "; ".join(hit), hint))
+
+    async def _settle_or_roll_back(self, number: int, before: Candidate | None) -> str:
+        deadline = self._clock.monotonic() + _SETTLE
+        reconciler = self._reconciler
+        why = f"it did not converge within {_SETTLE:g} s"
+        while self._clock.monotonic() < deadline:
+            if reconciler.world.generation.number != number:
+                return ""  # somebody went on from there
+            if reconciler.converged():
+                return ""
+            failed = reconciler.failed()
+            if failed:
+                condition = reconciler.conditions[failed[0]].get("Ready")
+                why = f"{failed[0]}: {condition.message if condition else 'failed'}"
+                break
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await reconciler.moved()
+        if before is None or before.generation is None:
+            self._reconciler.tell("rollback-impossible", why=why)
+            return ""
+        back = Generation(self._profiles.number + 1, before.generation.revision, before.generation.resources)
+        self._profiles.keep(Candidate(before.loaded, back, before.diagnostics))
+        self._accepted = Candidate(before.loaded, back, before.diagnostics)
+        reconciler.accept(back)
+        reconciler.tell("rolled-back", generation=back.number, why=why)
+        return why
+
+    async def restart(self, address: Address, role: str | None) -> None:
+        self.log_files(address, role)  # refuses what is not known
+        roles = frozenset([role] if role else [u.id.role for u in self._find(address).compiled.units])
+        self._reconciler.force(address, roles)
+
+    async def operate(self, address: Address, operation: str, arguments: dict[str, Any]) -> Any:
+        desired = self._find(address)
+        try:
+            kind = self._registry.named(address.kind)
+            answer = await kind.operate(desired.resource, desired.compiled, operation, arguments)
+        except OperationFault as fault:
+            raise Refused(422, _error("operation-failed", str(fault))) from fault
+        self._reconciler.tell("operation", address, operation=operation)
+        self._reconciler.look(address)
+        return answer
+
+    async def destroy(self, addresses: Sequence[Address]) -> None:
+        for address in addresses:
+            self._find(address)
+        held = self._reconciler.hold(addresses)
+        self._reconciler.tell("destroyed", resources=sorted(str(a) for a in held))
+        await self._until(lambda: not any(self._runs(a) for a in held), 60.0)
+
+    async def down(self) -> None:
+        async with self._lock:
+            self._holder = "down"
+            reconciler = self._reconciler
+            reconciler.tell("down")
+            reconciler.accept(Generation(self._profiles.number, "", {}))
+            await self._until(lambda: not reconciler.world.units, 60.0)
+            await self._runtime.shutdown()
+            self.stopped.set()
+
+    async def _until(self, fact: Callable[[], bool], seconds: float) -> None:
+        deadline = self._clock.monotonic() + seconds
+        while not fact() and self._clock.monotonic() < deadline:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await self._reconciler.moved()
+
+    # -- shapes
+
+    def _runs(self, address: Address) -> bool:
+        units = self._reconciler.world.units.get(address, {})
+        return any(unit.state is not ProcessState.EXITED for unit in units.values())
+
+    def _find(self, address: Address) -> Desired:
+        resources = self._reconciler.world.generation.resources
+        if address not in resources:
+            same = sorted(str(a) for a in resources if a.kind == address.kind)
+            hint = f"there are: {', '.join(same)}" if same else "see `streamsd status`"
+            raise Refused(404, _error("resource-unknown", f"there is no {address}", hint))
+        return resources[address]
+
+    def _resource(self, desired: Desired) -> ResourceAnswer:
+        address = desired.address
+        world = self._reconciler.world
+        conditions = self._reconciler.conditions.get(address)
+        seen = world.measured.get(address)
+        processes: list[ProcessAnswer] = []
+        now = datetime.now(UTC)
+        for unit in desired.compiled.units:
+            observed = world.observed(unit.id)
+            life = world.life(unit.id)
+            alive = observed is not None and observed.state is not ProcessState.EXITED
+            age = self._clock.monotonic() - observed.started if observed else 0.0
+            processes.append(
+                {
+                    "role": unit.id.role,
+                    "pid": observed.pid if observed and alive else 0,
+                    "started": rfc3339(now - timedelta(seconds=age)) if alive else "",
+                    "restarts": life.restarts,
+                    "phase": life.phase.value,
+                }
+            )
+        return {
+            "address": str(address),
+            "kind": address.kind,
+            "name": address.name,
+            "ready": conditions is not None and conditions.is_true("Ready"),
+            "conditions": [c.to_json() for c in conditions.all()] if conditions else [],  # type: ignore[misc]  # same shape
+            "processes": processes,
+            "observed": dict(seen.observed) if seen else {},
+        }
+
+    def _plan_answer(self, candidate: Candidate, plan: Plan) -> PlanAnswer:
+        return {
+            "revision": candidate.loaded.revision,
+            "generation": self._reconciler.world.generation.number,
+            "changes": len(plan.actions),
+            "actions": [action.to_json() for action in plan.actions],
+            "diagnostics": [_diagnostic(d) for d in candidate.diagnostics],
+        }
+
+
+def _error(code: str, message: str, hint: str = "") -> ErrorAnswer:
+    return {"error": code, "message": message, "hint": hint}
+
+
+def _diagnostic(diagnostic: Diagnostic) -> DiagnosticAnswer:
+    return diagnostic.to_json()  # type: ignore[return-value]  # the same shape, written where diagnostics are
