@@ -9,7 +9,7 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TextIO, TypeAlias
 
@@ -160,7 +160,7 @@ async def _heartbeat(notifier: Notifier, seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def _only_one(pid_file: Path) -> contextlib.Iterator[None]:
+def _only_one(pid_file: Path) -> Iterator[None]:
     fd = os.open(pid_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
