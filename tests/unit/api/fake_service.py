@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,7 @@ class FakeService:
         self.followers = 0
         self.nobody_follows = asyncio.Event()
         self.logs: list[tuple[str, Path]] = []
+        self.on_down: Callable[[], object] = lambda: None
 
     def _ask(self, *what: Any) -> None:
         self.asked.append(what)
@@ -93,6 +94,7 @@ class FakeService:
 
     async def down(self) -> None:
         self._ask("down")
+        asyncio.get_running_loop().call_later(0.05, self.on_down)
 
     async def describe(self, address: Address) -> dict[str, Any]:
         self._ask("describe", str(address))

@@ -1,0 +1,23 @@
+"""`streamsd describe`."""
+
+from __future__ import annotations
+
+import click
+
+from streamsd.cli.client import resource_path
+from streamsd.cli.command import Session, command
+from streamsd.cli.render import describe_lines
+
+
+@command("describe")
+@click.argument("address")
+def describe(session: Session, address: str) -> None:
+    """Show all of ADDRESS (such as Stream/desktop): spec, processes with their argv, conditions, newest events.
+
+    Secrets are masked.
+    """
+    answer = session.client.get(resource_path(address))
+    if session.json:
+        session.answer(answer)
+    else:
+        click.echo("\n".join(describe_lines(answer)))

@@ -1,0 +1,50 @@
+"""`streamsd down`."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from streamsd.cli.command import Session, command
+from streamsd.cli.failure import Exit, Failure
+from streamsd.core import unix_socket
+
+
+@command("down")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait until the daemon has ended.",
+)
+def down(session: Session, wait_s: float) -> Exit:
+    """Stop everything in reverse order, then the daemon. Does nothing when no daemon runs."""
+    try:
+        session.client.post("/v1/down")
+    except Failure as failure:
+        if failure.code not in ("daemon-not-running", "daemon-gone"):
+            raise
+        if failure.code == "daemon-not-running":
+            return _done(session, "Nothing to stop: no daemon runs.")
+    deadline = time.monotonic() + wait_s
+    while unix_socket.answers(session.settings.api_socket):
+        if time.monotonic() >= deadline:
+            raise Failure(
+                f"the daemon still runs after {wait_s:g} s",
+                "it goes on stopping; `streamsd status` shows what is left",
+                code="timed-out",
+                exit_code=Exit.TIMED_OUT,
+            )
+        time.sleep(0.05)
+    return _done(session, "Everything is stopped.")
+
+
+def _done(session: Session, text: str) -> Exit:
+    if session.json:
+        session.answer({"done": True})
+    session.say(text)
+    return Exit.OK

@@ -1,0 +1,40 @@
+"""`streamsd plan`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from streamsd.cli.command import Session, command
+from streamsd.cli.failure import Exit
+from streamsd.cli.render import plan_lines, show_diagnostics
+
+if TYPE_CHECKING:
+    from streamsd.core.answers import PlanAnswer
+
+
+@command("plan")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Save the plan, for `streamsd apply FILE`."
+)
+def plan(session: Session, out: Path | None) -> Exit:
+    """Show what applying the profile would do, and why. Changes nothing.
+
+    Exit codes: 0 nothing to do, 1 error, 2 there are changes.
+    """
+    answer: PlanAnswer = session.client.get("/v1/plan")
+    if out:
+        out.write_text(json.dumps(answer, indent=2) + "\n")
+    if session.json:
+        session.answer(answer)
+    else:
+        show_diagnostics(answer["diagnostics"])
+        click.echo("\n".join(plan_lines(answer)))
+        if out:
+            click.echo(f"Saved: apply exactly this with `streamsd apply {out}`.")
+    if any(diagnostic["severity"] == "error" for diagnostic in answer["diagnostics"]):
+        return Exit.FAILED
+    return Exit.CHANGES if answer["changes"] else Exit.OK

@@ -1,0 +1,199 @@
+"""Answers of the daemon, for people."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from streamsd.cli.paint import Colour, ago, coloured, harmless, paint, shorten, table, terminal_width
+
+if TYPE_CHECKING:
+    from streamsd.cli.failure import Failure
+    from streamsd.core.answers import (
+        ActionAnswer,
+        ConditionAnswer,
+        DiagnosticAnswer,
+        PlanAnswer,
+        ResourceAnswer,
+        StatusAnswer,
+    )
+
+_SYMBOLS: Mapping[str, tuple[str, Colour]] = {
+    "create": ("+", Colour.GREEN),
+    "patch": ("~", Colour.CYAN),
+    "restart": ("!", Colour.YELLOW),
+    "replace": ("-/+", Colour.YELLOW),
+    "delete": ("-", Colour.RED),
+}
+_OBSERVED_SHOWN = 4
+
+
+def show_failure(failure: Failure) -> None:
+    """`error: …` and `hint: …` on stderr, with the place in the profile where there is one."""
+    show_diagnostics(failure.diagnostics)
+    click.echo(f"{paint('error:', Colour.RED, sys.stderr)} {failure.message}", err=True)
+    if failure.hint:
+        click.echo(f"{paint('hint:', Colour.CYAN, sys.stderr)} {failure.hint}", err=True)
+
+
+def show_diagnostics(diagnostics: Sequence[DiagnosticAnswer]) -> None:
+    """Each with its place and an excerpt of the text, on stderr."""
+    if not diagnostics:
+        return
+    from streamsd.cli.excerpts import excerpt
+
+    for diagnostic in diagnostics:
+        click.echo(excerpt(diagnostic, colour=coloured(sys.stderr)) + "\n", err=True)
+
+
+def plan_lines(plan: PlanAnswer) -> list[str]:
+    """A plan as terraform shows one: a symbol, the resource, why, and what it interrupts."""
+    if not plan["actions"]:
+        return ["Nothing to do: what runs is what the profile says."]
+    rows = [_action_row(action) for action in plan["actions"]]
+    counts: dict[str, int] = {}
+    for action in plan["actions"]:
+        counts[action["action"]] = counts.get(action["action"], 0) + 1
+    summary = ", ".join(f"{counts[name]} to {name}" for name in _SYMBOLS if name in counts)
+    return [*table(rows), "", paint(f"Plan: {summary}.", Colour.BOLD)]
+
+
+def _action_row(action: ActionAnswer) -> list[str]:
+    symbol, colour = _SYMBOLS[action["action"]]
+    cause = action["cause"]
+    others = [address for address in action["interrupts"] if address != action["address"]]
+    if others:
+        cause += f"; interrupts {', '.join(others)}"
+    return [f"{paint(symbol.rjust(3), colour)} {paint(action['address'], Colour.BOLD)}", action["action"], cause]
+
+
+def status_lines(status: StatusAnswer) -> list[str]:
+    """The table of resources, then what is wrong, then where the whole stands."""
+    width = terminal_width()
+    rows = [["ADDRESS", "READY", "PROCESSES", "SINCE", "OBSERVED"]]
+    rows += [_status_row(resource) for resource in status["resources"]]
+    lines = table(rows)
+    if not coloured(sys.stdout):
+        lines = [shorten(line, width) for line in lines]
+    lines[0] = paint(lines[0], Colour.DIM)
+    if not status["resources"]:
+        lines = ["No resources: the profile declares nothing yet."]
+    problems = _problem_lines(status)
+    return [*lines, *([""] if problems else []), *problems, "", _summary(status)]
+
+
+def _status_row(resource: ResourceAnswer) -> list[str]:
+    processes = resource["processes"]
+    running = sum(1 for process in processes if process["pid"])
+    restarts = sum(process["restarts"] for process in processes)
+    counted = f"{running}/{len(processes)}" + (f" ({restarts} restarts)" if restarts else "")
+    ready = _condition(resource, "Ready")
+    return [
+        resource["address"],
+        _ready_word(resource, ready),
+        counted,
+        ago(ready["since"]) if ready else "",
+        observed_text(resource["observed"]),
+    ]
+
+
+def _ready_word(resource: ResourceAnswer, ready: ConditionAnswer | None) -> str:
+    if resource["ready"]:
+        degraded = _condition(resource, "Degraded")
+        if degraded and degraded["status"] == "True":
+            return paint("degraded", Colour.YELLOW)
+        return paint("yes", Colour.GREEN)
+    word = f"no: {ready['reason']}" if ready and ready["reason"] else "no"
+    return paint(word, Colour.RED)
+
+
+def observed_text(observed: Mapping[str, object]) -> str:
+    """The first few figures in one line: `fps=30 speed=1.0`."""
+    flat = [
+        f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
+        for key, value in observed.items()
+        if isinstance(value, str | int | float) and value != ""
+    ]
+    return harmless(" ".join(flat[:_OBSERVED_SHOWN]))
+
+
+def _condition(resource: ResourceAnswer, type_: str) -> ConditionAnswer | None:
+    return next((c for c in resource["conditions"] if c["type"] == type_), None)
+
+
+def wrong_conditions(resource: ResourceAnswer) -> list[ConditionAnswer]:
+    """Those that tell of something wrong."""
+    return [
+        condition
+        for condition in resource["conditions"]
+        if (condition["status"] == "True") == (condition["type"] in ("Degraded", "Drifted"))
+        and condition["type"] != "Progressing"
+    ]
+
+
+def _problem_lines(status: StatusAnswer) -> list[str]:
+    lines = []
+    for resource in status["resources"]:
+        for condition in wrong_conditions(resource):
+            text = f"{condition['type']} is {condition['status']}: {condition['reason']}"
+            message = harmless(condition["message"])
+            name = paint(resource["address"], Colour.BOLD)
+            lines.append(f"{name}  {text}" + (f": {message}" if message else ""))
+    for problem in status["problems"]:
+        where = f"{problem['file']}:{problem['line']}:{problem['column']}: " if problem["file"] else ""
+        lines.append(f"{paint('refused', Colour.RED)}  {where}{problem['message']} [{problem['code']}]")
+    if status["problems"]:
+        lines.append("The newest profile was refused, so the one before it goes on. `streamsd validate` says more.")
+    return lines
+
+
+def _summary(status: StatusAnswer) -> str:
+    ready = sum(1 for resource in status["resources"] if resource["ready"])
+    state = "converged" if status["converged"] else "converging"
+    return (
+        f"{ready} of {len(status['resources'])} ready, generation {status['generation']} {state}, {status['profile']}"
+    )
+
+
+def describe_lines(described: Mapping[str, object]) -> list[str]:
+    """Nested plain data as indented lines, in the order it came."""
+    lines: list[str] = []
+    _indent(described, 0, lines)
+    return lines
+
+
+def _indent(value: object, depth: int, lines: list[str]) -> None:
+    pad = "  " * depth
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if isinstance(item, Mapping | list) and item:
+                lines.append(f"{pad}{paint(str(key), Colour.CYAN)}:")
+                _indent(item, depth + 1, lines)
+            else:
+                lines.append(f"{pad}{paint(str(key), Colour.CYAN)}: {_scalar(item)}")
+    elif isinstance(value, list):
+        if all(not isinstance(item, Mapping | list) for item in value):
+            lines.append(pad + " ".join(_scalar(item) for item in value))
+            return
+        for item in value:
+            inner: list[str] = []
+            _indent(item, depth + 1, inner)
+            lines.append(f"{pad}- {inner[0].lstrip()}" if inner else f"{pad}-")
+            lines += inner[1:]
+    else:
+        lines.append(pad + _scalar(value))
+
+
+def _scalar(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case True | False:
+            return str(value).lower()
+        case {} | []:
+            return "none"
+        case _:
+            return harmless(str(value))

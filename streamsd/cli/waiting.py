@@ -1,0 +1,122 @@
+"""Waiting until what runs is what was asked for, with the progress shown meanwhile."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from streamsd.cli.command import Session
+from streamsd.cli.failure import Exit
+from streamsd.cli.paint import Colour, harmless, paint
+from streamsd.cli.render import wrong_conditions
+
+if TYPE_CHECKING:
+    from streamsd.core.answers import ResourceAnswer, StatusAnswer
+
+_EVERY = 0.2
+"""Seconds between looks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """`word`: converged, failed or timed-out."""
+
+    word: str
+    exit: Exit
+    sentence: str
+    status: StatusAnswer
+
+
+def wait_until_converged(session: Session, generation: int, seconds: float) -> Waited:
+    """Look until this generation has converged, has failed, or the time is over.
+
+    Failed: the daemon left the generation (it rolled back, or somebody applied another), or a resource gave up.
+    """
+    deadline = time.monotonic() + seconds
+    progress = _Progress(quiet=session.json)
+    client = session.client
+    while True:
+        status: StatusAnswer = client.get("/v1/status")
+        progress.show(status)
+        result = _judge(status, generation, seconds, over=time.monotonic() >= deadline)
+        if result:
+            progress.clear()
+            return result
+        time.sleep(min(_EVERY, max(deadline - time.monotonic(), 0.01)))
+
+
+def _judge(status: StatusAnswer, generation: int, seconds: float, *, over: bool) -> Waited | None:
+    if status["generation"] != generation:
+        text = f"Failed: generation {generation} was left again; now it is {status['generation']}."
+        return Waited("failed", Exit.FAILED, text, status)
+    if status["observed_generation"] >= generation:
+        if status["converged"]:
+            return Waited("converged", Exit.OK, f"Converged: {_counted(status)}.", status)
+        lost = [resource for resource in status["resources"] if _gave_up(resource)]
+        if lost:
+            return Waited("failed", Exit.FAILED, "Failed:\n" + "\n".join(_why(r) for r in lost), status)
+    if over:
+        waiting = [_why(r) for r in status["resources"] if not r["ready"]]
+        text = "\n".join([f"Not done after {seconds:g} s ({_counted(status)}); it goes on:", *waiting])
+        return Waited("timed-out", Exit.TIMED_OUT, text, status)
+    return None
+
+
+def _gave_up(resource: ResourceAnswer) -> bool:
+    """Not ready, and nothing is being done about it but trying again at the cap."""
+    return not resource["ready"] and any(
+        condition["type"] == "Progressing" and condition["status"] == "False" for condition in resource["conditions"]
+    )
+
+
+def _counted(status: StatusAnswer) -> str:
+    ready = sum(1 for resource in status["resources"] if resource["ready"])
+    return f"{ready} of {len(status['resources'])} ready"
+
+
+def _why(resource: ResourceAnswer) -> str:
+    wrong = next((c for c in wrong_conditions(resource) if c["message"] or c["reason"]), None)
+    reason = f"{wrong['reason']}: {harmless(wrong['message'])}" if wrong else "not ready yet"
+    return f"  {resource['address']}  {reason}"
+
+
+class _Progress:
+    """What changes, a line each, on stderr; on a terminal also one line that says what is awaited."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._terminal = sys.stderr.isatty()
+        self._shown: dict[str, str] = {}
+        self._start = time.monotonic()
+
+    def show(self, status: StatusAnswer) -> None:
+        if self._quiet:
+            return
+        self.clear()
+        for resource in status["resources"]:
+            word = self._word(resource)
+            if self._shown.get(resource["address"]) != word:
+                known = resource["address"] in self._shown
+                self._shown[resource["address"]] = word
+                if known or not resource["ready"]:
+                    colour = Colour.GREEN if resource["ready"] else Colour.YELLOW
+                    click.echo(f"  {resource['address']}  {paint(word, colour, sys.stderr)}", err=True)
+        if self._terminal:
+            waited = int(time.monotonic() - self._start)
+            click.echo(paint(f"  … {_counted(status)}, {waited} s", Colour.DIM, sys.stderr), err=True, nl=False)
+
+    def clear(self) -> None:
+        """Take the line of waiting away."""
+        if self._terminal and not self._quiet:
+            click.echo("\r\x1b[K", err=True, nl=False)
+
+    @staticmethod
+    def _word(resource: ResourceAnswer) -> str:
+        if resource["ready"]:
+            return "ready"
+        ready = next((c for c in resource["conditions"] if c["type"] == "Ready"), None)
+        return ready["reason"] if ready and ready["reason"] else "waiting"
