@@ -58,7 +58,7 @@ class Profiles:
         self._store.remember(self.number, candidate.generation.revision, texts(candidate.loaded.files))
 
     def _load(self, profile: Path, files: dict[Path, bytes] | None) -> Loaded:
-        return load(profile, self._registry, host=socket.gethostname(), environ=dict(os.environ), files=files)
+        return load(profile, self._registry, host=socket.gethostname(), environ=dict(os.environ), files_as_of=files)
 
     def _candidate(self, loaded: Loaded) -> Candidate:
         if not loaded.valid:
