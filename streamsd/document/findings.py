@@ -1,0 +1,65 @@
+"""Where the stages of reading a profile put what they find wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from streamsd.core.diagnostics import Diagnostic, FieldPath, Severity, Source, name_hint, nearest
+
+_FEW = 20
+_MOST_COMPARED = 200
+MOST = 200
+"""More errors than this help nobody; the rest are counted."""
+
+
+class Findings:
+    """Collects diagnostics in one pass; `ordered` gives them by place."""
+
+    def __init__(self) -> None:
+        self._all: dict[Diagnostic, None] = {}
+        self._left_out = 0
+        self.errors = 0
+
+    def error(self, code: str, message: str, at: Source | None, *, hint: str = "", path: FieldPath = ()) -> None:
+        self.add(Diagnostic(code, message, hint, at, path))
+
+    def warning(self, code: str, message: str, at: Source | None, *, hint: str = "", path: FieldPath = ()) -> None:
+        self.add(Diagnostic(code, message, hint, at, path, Severity.WARNING))
+
+    def add(self, diagnostic: Diagnostic) -> None:
+        """The same fault at the same place counts once: a base that two resources extend is read twice."""
+        if diagnostic in self._all:
+            return
+        is_error = diagnostic.severity is Severity.ERROR
+        self.errors += is_error
+        if len(self._all) >= MOST:
+            self._left_out += is_error
+            return
+        self._all[diagnostic] = None
+
+    def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
+        for diagnostic in diagnostics:
+            self.add(diagnostic)
+
+    def ordered(self) -> tuple[Diagnostic, ...]:
+        """By file, line and column; what has no place first, the count of what was left out last."""
+        found = sorted(self._all, key=lambda d: (d.at is not None, d.at or Source("", 0, 0), d.code, d.message))
+        if self._left_out:
+            found.append(Diagnostic("too-many-errors", f"{self._left_out} more errors are not shown"))
+        return tuple(found)
+
+
+def shown(value: object, limit: int = 40) -> str:
+    """A value in quotes for a message: short, on one line, without control characters."""
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
+    return f"'{text}'" if len(text) <= limit else f"'{text[: limit - 3]}...'"
+
+
+def hint_among(word: str, names: Iterable[str], what: str = "declared") -> str:
+    """`name_hint` for names that may be thousands: a few are listed, and only alike ones are compared."""
+    known = sorted(names)
+    if len(known) <= _FEW:
+        return name_hint(word, known, what)
+    close = nearest(word, [n for n in known if n[:1] == word[:1] and abs(len(n) - len(word)) <= 3][:_MOST_COMPARED])
+    listing = f"{what}: {', '.join(known[:_FEW])} and {len(known) - _FEW} more"
+    return f"did you mean {close!r}? {listing}" if close else listing

@@ -1,0 +1,150 @@
+"""From a resource's nodes to its frozen model, each resource by itself so that all errors come in one pass.
+
+Types are strict, as JSON Schema has them: `"5"` is no number and `yes` no boolean. pydantic is that strict and still
+takes lists for tuples when it reads JSON, so JSON is what it is given; secrets are put in by a second, plain pass.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel, ValidationError
+
+from streamsd.core.diagnostics import FieldPath
+from streamsd.core.kind import Kind, Reference, Spec, references_of
+from streamsd.core.secret import MASK, Secret
+from streamsd.document.cache import CostCache
+from streamsd.document.findings import Findings
+from streamsd.document.interpolate import EnvNode
+from streamsd.document.nodes import Entry, ListNode, MapNode, Node, ScalarNode, locate
+from streamsd.document.shape import holds_secrets
+from streamsd.document.words import explain
+
+Plain: TypeAlias = "bool | int | float | str | Secret | list[Plain] | dict[str, Plain] | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A valid spec, what it refers to, and where secrets stand in it that the file itself spells out."""
+
+    spec: Spec
+    references: tuple[Reference, ...]
+    inline: tuple[FieldPath, ...]
+
+
+_CHECKED: CostCache[Checked] = CostCache(16 * 1024 * 1024)
+
+
+def check(kind: Kind[Any], entry: Entry, findings: Findings, prefix: FieldPath) -> Checked | None:
+    """Validate one resource, whose nodes hold no expressions any more. None when there are errors."""
+    key = (kind.spec, entry.key.column, entry.raw) if entry.raw is not None and not entry.value.dynamic else None
+    checked = _CHECKED.get(key) if key else None
+    if checked is None:
+        checked = _check(kind.spec, entry, findings, prefix)
+        if checked is not None and key is not None and entry.raw is not None:
+            _CHECKED.put(key, checked, 8 * len(entry.raw))
+    if checked is not None:
+        for path in checked.inline:
+            findings.warning(
+                "secret-inline",
+                f"the secret {path[-1]} stands in the profile itself",
+                locate(entry.key, entry.value, path),
+                hint="put it in a file of mode 600 and write ${secret:file:PATH}",
+                path=(*prefix, *path),
+            )
+    return checked
+
+
+def _check(model: type[Spec], entry: Entry, findings: Findings, prefix: FieldPath) -> Checked | None:
+    value = entry.value
+    if isinstance(value, ScalarNode) and value.value is None and not value.text:
+        value = MapNode({}, 1, 0, False, False, value.file, value.line, value.column, value.end_line, value.end_column)
+    try:
+        spec = _validate(model, value)
+    except ValidationError as error:
+        texts = {_node_path(value, e["loc"]) for e in error.errors() if e["type"] == "string_type"}
+        retyped = _as_text(value, texts, ()) if texts else value
+        try:
+            if retyped is value:
+                raise
+            spec = _validate(model, retyped)
+        except ValidationError as last:
+            errors = last.errors(include_url=False, include_input=False)
+            findings.extend(explain(errors, model, Entry(entry.key, retyped), prefix))
+            return None
+        value = retyped
+    inline = tuple(_inline_secrets(spec, value, ())) if holds_secrets(model) else ()
+    return Checked(spec, tuple(references_of(spec)), inline)
+
+
+def _validate(model: type[Spec], value: Node) -> Spec:
+    spec = model.model_validate_json(json.dumps(plain(value, masked=True)), strict=True)
+    if _has_secret(value):
+        # The first pass saw `***`: it was for types. This one carries the secrets, and refuses them where none belongs.
+        spec = model.model_validate(plain(value))
+    return spec
+
+
+def plain(node: Node, *, masked: bool = False) -> Plain:
+    """A node as Python data. Numbers without a fraction are whole, as in JSON Schema."""
+    if isinstance(node, ScalarNode):
+        value = node.value
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
+        return MASK if masked and isinstance(value, Secret) else value
+    if isinstance(node, ListNode):
+        return [plain(item, masked=masked) for item in node.items]
+    return {name: plain(entry.value, masked=masked) for name, entry in node.entries.items()}
+
+
+def _has_secret(node: Node) -> bool:
+    if isinstance(node, ScalarNode):
+        return isinstance(node.value, Secret)
+    if isinstance(node, ListNode):
+        return any(_has_secret(item) for item in node.items)
+    return any(_has_secret(entry.value) for entry in node.entries.values())
+
+
+def _node_path(node: Node, loc: FieldPath) -> FieldPath:
+    path: FieldPath = ()
+    for part in loc:
+        if isinstance(node, MapNode) and isinstance(part, str) and part in node.entries:
+            node, path = node.entries[part].value, (*path, part)
+        elif isinstance(node, ListNode) and isinstance(part, int) and part < len(node.items):
+            node, path = node.items[part], (*path, part)
+    return path
+
+
+def _as_text(node: Node, paths: set[FieldPath], here: FieldPath) -> Node:
+    """The same tree with values of the environment as texts where a text is wanted; the same node if there are none."""
+    if isinstance(node, EnvNode):
+        return node._replace(value=node.text) if here in paths and not isinstance(node.value, str) else node
+    if isinstance(node, ListNode):
+        items = tuple(_as_text(item, paths, (*here, index)) for index, item in enumerate(node.items))
+        return node._replace(items=items) if any(a is not b for a, b in zip(items, node.items, strict=True)) else node
+    if isinstance(node, MapNode):
+        entries = {
+            name: Entry(entry.key, _as_text(entry.value, paths, (*here, name))) for name, entry in node.entries.items()
+        }
+        changed = any(entries[name].value is not entry.value for name, entry in node.entries.items())
+        return node._replace(entries=entries) if changed else node
+    return node
+
+
+def _inline_secrets(value: object, node: Node | None, path: FieldPath) -> Iterator[FieldPath]:
+    if isinstance(value, Secret):
+        if isinstance(node, ScalarNode) and isinstance(node.value, str):
+            yield path
+    elif isinstance(value, BaseModel) and isinstance(node, MapNode):
+        for name, info in type(value).model_fields.items():
+            key = info.alias or name
+            yield from _inline_secrets(getattr(value, name), node.get(key), (*path, key))
+    elif isinstance(value, Mapping) and isinstance(node, MapNode):
+        for key, item in value.items():
+            yield from _inline_secrets(item, node.get(str(key)), (*path, str(key)))
+    elif isinstance(value, list | tuple) and isinstance(node, ListNode):
+        for index, item in enumerate(value):
+            yield from _inline_secrets(item, node.items[index], (*path, index))
