@@ -35,6 +35,7 @@ T = TypeVar("T")
 KindName = Annotated[str, Path(pattern=r"^[A-Z][A-Za-z0-9]{0,62}$", description="such as Stream")]
 ResourceName = Annotated[str, Path(pattern=NAME_PATTERN)]
 Role = Annotated[str | None, Query(description="one process of the resource; without it, all")]
+Operation = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="such as switch-scene")]
 Follow = Annotated[bool, Query(description="go on as more comes")]
 
 
@@ -119,6 +120,13 @@ def _change_routes(app: FastAPI, service: Service) -> None:
         """Start a resource's processes anew."""
         await service.restart(Address(kind, name), role)
         return Json(_DONE)
+
+    @app.post("/v1/resources/{kind}/{name}/operations/{operation}")
+    async def operate(
+        kind: KindName, name: ResourceName, operation: Operation, arguments: dict[str, Any] | None = None
+    ) -> Response:
+        """Carry out an operator's command of the resource's kind; the answer is the kind's own."""
+        return Json(await service.operate(Address(kind, name), operation, arguments or {}))
 
     @app.post("/v1/destroy")
     async def destroy(request: DestroyRequest) -> Response:

@@ -13,7 +13,7 @@ import click
 from streamsd.cli.command import Session, command
 from streamsd.cli.failure import Exit, Failure
 from streamsd.cli.render import plan_lines, show_diagnostics
-from streamsd.cli.waiting import wait_until_converged
+from streamsd.cli.waiting import show_while, wait_until_converged
 
 if TYPE_CHECKING:
     from streamsd.core.answers import ApplyAnswer, ApplyRequest, PlanAnswer
@@ -52,7 +52,12 @@ def apply(
         request["allow_interrupt"] = True
     if planfile:
         request["plan"] = _saved(planfile)
-    answer: ApplyAnswer = session.client.post("/v1/apply", request)
+    answer: ApplyAnswer
+    if rollback_on_failure:
+        # answered when all is settled: what changes meanwhile is shown beside it
+        answer = show_while(session, lambda: session.client.post("/v1/apply", request))
+    else:
+        answer = session.client.post("/v1/apply", request)
     if not answer["accepted"]:
         raise Failure(
             "the profile was refused; nothing was changed",
@@ -66,6 +71,12 @@ def apply(
         if session.json:
             session.answer(answer)
         return Exit.OK
+    if answer.get("rolled_back"):
+        raise Failure(
+            f"it was rolled back: {answer['rolled_back']}",
+            "`streamsd events` tells what happened; the generation before runs again",
+            code="rolled-back",
+        )
     result = wait_until_converged(session, answer["generation"], wait_s)
     if session.json:
         session.answer({**answer, "result": result.word, "status": result.status})

@@ -27,7 +27,8 @@ class _CutShort(Exception):
 class Client:
     """The daemon's API. Every call raises Failure: when no daemon answers, or with what it refused."""
 
-    def __init__(self, settings: Settings, *, timeout: float = 60.0) -> None:
+    def __init__(self, settings: Settings, *, timeout: float = 300.0) -> None:
+        """`timeout`: seconds until an answer begins. Stopping a whole profile takes its time."""
         self._settings = settings
         self._timeout = timeout
 

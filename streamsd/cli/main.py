@@ -25,6 +25,7 @@ COMMANDS = (
     "describe",
     "graph",
     "restart",
+    "operate",
     "destroy",
     "down",
     "doctor",

@@ -129,7 +129,7 @@ def wrong_conditions(resource: ResourceAnswer) -> list[ConditionAnswer]:
     return [
         condition
         for condition in resource["conditions"]
-        if (condition["status"] == "True") == (condition["type"] in ("Degraded", "Drifted"))
+        if (condition["status"] == "True") == (condition["type"] in ("Degraded", "Drifted", "Overridden"))
         and condition["type"] != "Progressing"
     ]
 

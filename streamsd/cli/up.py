@@ -50,11 +50,21 @@ def up(session: Session, detach: bool, no_watch: bool, wait_s: float) -> Exit:
         )
     if detach:
         return _detached(session, no_watch, wait_s)
+    return _in_foreground(settings, watch=not no_watch)
+
+
+def _in_foreground(settings: Settings, *, watch: bool) -> Exit:
     import asyncio
 
-    from streamsd.daemon.main import run
+    from streamsd.api.server import serve
+    from streamsd.daemon.main import AlreadyRunning, run
 
-    return Exit(asyncio.run(run(settings, watch=not no_watch)))
+    try:
+        return Exit(asyncio.run(run(settings, watch=watch, serve=serve, out=sys.stdout)))
+    except AlreadyRunning as fault:
+        raise Failure(
+            str(fault), "another daemon needs its own --run-dir and --state-dir", code="already-running"
+        ) from None
 
 
 def _detached(session: Session, no_watch: bool, wait_s: float) -> Exit:

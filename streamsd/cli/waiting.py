@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -16,6 +17,8 @@ from streamsd.cli.render import wrong_conditions
 
 if TYPE_CHECKING:
     from streamsd.core.answers import ResourceAnswer, StatusAnswer
+
+T = TypeVar("T")
 
 _EVERY = 0.2
 """Seconds between looks."""
@@ -47,6 +50,20 @@ def wait_until_converged(session: Session, generation: int, seconds: float) -> W
             progress.clear()
             return result
         time.sleep(min(_EVERY, max(deadline - time.monotonic(), 0.01)))
+
+
+def show_while(session: Session, call: Callable[[], T]) -> T:
+    """The call's result, or what it raises; while it lasts, what changes is shown."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    progress = _Progress(quiet=session.json)
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(call)
+        while not result.done():
+            progress.show(session.client.get("/v1/status"))
+            time.sleep(_EVERY)
+        progress.clear()
+        return result.result()
 
 
 def _judge(status: StatusAnswer, generation: int, seconds: float, *, over: bool) -> Waited | None:

@@ -61,6 +61,7 @@ class FakeService:
         self.asked: list[Any] = []
         self.statuses = [status_of(resource("Display/desk"), resource("Stream/desktop"))]
         self.plan_answer = empty_plan()
+        self.rolled_back = ""
         self.refuses: Refused | None = None
         self.past: list[tuple[int, dict[str, Any]]] = []
         self.coming: asyncio.Queue[tuple[int, dict[str, Any]]] = asyncio.Queue()
@@ -84,10 +85,17 @@ class FakeService:
 
     async def apply(self, request: ApplyRequest) -> ApplyAnswer:
         self._ask("apply", request)
-        return {"accepted": True, "generation": 3, "plan": self.plan_answer}
+        answer: ApplyAnswer = {"accepted": True, "generation": 3, "plan": self.plan_answer}
+        if request.get("rollback_on_failure"):
+            answer["rolled_back"] = self.rolled_back
+        return answer
 
     async def restart(self, address: Address, role: str | None) -> None:
         self._ask("restart", str(address), role)
+
+    async def operate(self, address: Address, operation: str, arguments: dict[str, Any]) -> Any:
+        self._ask("operate", str(address), operation, arguments)
+        return {"scene": "live"}
 
     async def destroy(self, addresses: Sequence[Address]) -> None:
         self._ask("destroy", [str(a) for a in addresses])

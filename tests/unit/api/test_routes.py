@@ -59,12 +59,15 @@ async def test_every_change_route_reaches_the_service(client: httpx.AsyncClient,
     await client.post("/v1/apply")
     await client.post("/v1/resources/Stream/desktop/restart", params={"role": "encoder"})
     await client.post("/v1/destroy", json={"addresses": ["Stream/desktop"]})
+    operations = "/v1/resources/Obs/studio/operations"
+    assert (await client.post(f"{operations}/switch", json={"scene": "live"})).json() == {"scene": "live"}
     await client.post("/v1/down")
     assert service.asked == [
         ("apply", {"rollback_on_failure": True}),
         ("apply", {}),
         ("restart", "Stream/desktop", "encoder"),
         ("destroy", ["Stream/desktop"]),
+        ("operate", "Obs/studio", "switch", {"scene": "live"}),
         ("down",),
     ]
 

@@ -86,12 +86,12 @@ def test_apply_waits_until_converged(streamsd: Command, service: FakeService) ->
         converged=False,
     )
     service.statuses = [starting, status_of(resource("Stream/desktop"))]
-    said = streamsd("apply", "--rollback-on-failure")
+    said = streamsd("apply", "--allow-interrupt")
     assert said.code == 0
     assert said.out.endswith("Converged: 1 of 1 ready.\n")
     assert said.err == "  Stream/desktop  Starting\n  Stream/desktop  ready\n"
     request = service.asked[0][1]
-    assert request["rollback_on_failure"] is True
+    assert request["allow_interrupt"] is True
     assert "streamsd apply" in request["holder"]
 
 
@@ -106,6 +106,13 @@ def test_apply_fails_when_a_resource_gave_up(streamsd: Command, service: FakeSer
 
 
 def test_apply_says_when_it_was_rolled_back(streamsd: Command, service: FakeService) -> None:
+    service.rolled_back = "Stream/desktop: CrashLoop"
+    said = streamsd("apply", "--rollback-on-failure")
+    assert said.code == 1
+    assert said.err.startswith("error: it was rolled back: Stream/desktop: CrashLoop\nhint: ")
+
+
+def test_apply_says_when_another_generation_came(streamsd: Command, service: FakeService) -> None:
     service.statuses = [status_of(resource("Stream/desktop"), generation=4)]
     said = streamsd("apply")
     assert (said.code, said.err) == (1, "Failed: generation 3 was left again; now it is 4.\n")
@@ -169,6 +176,13 @@ def test_describe_graph_export_restart(streamsd: Command, service: FakeService) 
     assert json.loads(streamsd("export", "--json").out)[0]["name"] == "desk"
     assert streamsd("restart", "Stream/desktop", "--role", "encoder").out == "Restarting Stream/desktop/encoder.\n"
     assert service.asked[-1] == ("restart", "Stream/desktop", "encoder")
+
+
+def test_operate_reads_values_as_json_or_text(streamsd: Command, service: FakeService) -> None:
+    said = streamsd("operate", "Obs/studio", "switch", "scene=live", "fade=true", "ms=300")
+    assert (said.code, said.out) == (0, "scene: live\n")
+    assert service.asked[-1] == ("operate", "Obs/studio", "switch", {"scene": "live", "fade": True, "ms": 300})
+    assert streamsd("operate", "Obs/studio", "switch", "live").err.startswith("error: 'live' is not KEY=VALUE")
 
 
 def test_destroy_says_what_depends_and_wants_a_yes(streamsd: Command, service: FakeService) -> None:
