@@ -31,6 +31,7 @@ from streamsd.core.service import Refused
 from streamsd.core.settings import Settings
 from streamsd.daemon.eventlog import EventLog
 from streamsd.daemon.profile import Candidate, Profiles
+from streamsd.document.envelope import envelope
 from streamsd.engine.desired import Desired, Generation
 from streamsd.engine.plan import Plan
 from streamsd.engine.reconciler import Reconciler
@@ -99,7 +100,7 @@ class DaemonService:
         events = self._log.events(since=0, follow=False, address=address)
         return {
             **self._resource(desired),
-            "spec": desired.resource.spec.model_dump(mode="json", by_alias=True, exclude_none=True),
+            "spec": envelope(desired.resource)["spec"],
             "declared_at": str(at) if at else None,
             "depends_on": sorted(str(a) for a in desired.dependencies),
             "depended_on_by": sorted(str(a) for a in generation.dependents().get(address, ())),
@@ -126,18 +127,8 @@ class DaemonService:
         }
 
     async def export(self) -> list[dict[str, Any]]:
-        envelopes = []
-        for address, desired in sorted(self._reconciler.world.generation.resources.items()):
-            envelopes.append(
-                {
-                    "apiVersion": "streamsd/v1",
-                    "kind": address.kind,
-                    "name": address.name,
-                    "spec": desired.resource.spec.model_dump(mode="json", by_alias=True, exclude_none=True),
-                    "status": self._resource(desired),
-                }
-            )
-        return envelopes
+        resources = self._reconciler.world.generation.resources
+        return [dict(envelope(resources[a].resource, self._resource(resources[a]))) for a in sorted(resources)]
 
     def events(self, *, since: int, follow: bool, address: Address | None) -> AsyncIterator[tuple[int, dict[str, Any]]]:
         return self._log.events(since=since, follow=follow, address=address)

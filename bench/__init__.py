@@ -1,0 +1,1 @@
+"""Benchmarks: each prints a table and JSON, with medians. Run as `python -m bench.NAME`."""
