@@ -46,7 +46,7 @@ def show_diagnostics(diagnostics: Sequence[DiagnosticAnswer]) -> None:
     from streamsd.cli.excerpts import excerpt
 
     for diagnostic in diagnostics:
-        click.echo(excerpt(diagnostic, colour=coloured(sys.stderr)) + "\n", err=True)
+        click.echo(excerpt(diagnostic, sys.stderr) + "\n", err=True)
 
 
 def plan_lines(plan: PlanAnswer) -> list[str]:
