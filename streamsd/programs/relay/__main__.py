@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from streamsd.programs.relay.progress import Progress
 from streamsd.programs.relay.server import Relay
 
 
@@ -13,8 +14,11 @@ def main() -> None:
     parser.add_argument("--input", type=Path, action="append", required=True, help="unix socket an encoder writes to")
     parser.add_argument("--output", type=Path, required=True, help="unix socket that readers connect to")
     parser.add_argument("--report", type=Path, required=True, help="where to write the report")
+    parser.add_argument("--progress", type=Path, help="unix socket for ffmpeg's -progress")
+    parser.add_argument("--progress-file", type=Path, help="where the newest of its blocks is kept")
     given = parser.parse_args()
-    Relay(given.input, given.output, given.report).run()
+    progress = Progress(given.progress, given.progress_file) if given.progress else None
+    Relay(given.input, given.output, given.report, progress).run()
 
 
 if __name__ == "__main__":

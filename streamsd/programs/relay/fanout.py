@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 from collections import deque
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ QUEUE_BYTES = 32 * 1024 * 1024
 """What one reader may be behind. Past it, it loses what is queued and resumes on the next keyframe."""
 
 CACHE_BYTES = 24 * 1024 * 1024
-CACHE_FRAMES = 6000
+CACHE_PARTS = 6000
 """How much of the running group of pictures is kept for whoever joins (less than a queue holds); a longer one is
 joined at its end."""
 
@@ -19,31 +20,32 @@ _AT_ONCE = 64
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """A frame as it goes out. `start`: a reader may begin with it."""
+    """`frames` frames as they go out, one after another. `start`: a reader may begin with the first of them."""
 
     data: bytes
     start: bool
+    frames: int
 
 
 @dataclass(slots=True)
 class Cache:
     """Everything since the last frame that a reader may begin with."""
 
-    frames: list[Coded] = field(default_factory=list)
+    parts: list[Coded] = field(default_factory=list)
     size: int = 0
 
     def add(self, coded: Coded) -> None:
         if coded.start:
             self.clear()
-        elif not self.frames:
+        elif not self.parts:
             return
-        self.frames.append(coded)
+        self.parts.append(coded)
         self.size += len(coded.data)
-        if self.size > CACHE_BYTES or len(self.frames) > CACHE_FRAMES:
+        if self.size > CACHE_BYTES or len(self.parts) > CACHE_PARTS:
             self.clear()
 
     def clear(self) -> None:
-        self.frames = []
+        self.parts = []
         self.size = 0
 
 
@@ -55,7 +57,7 @@ class Client:
         self.dropped = 0
         self.closing: float | None = None
         self.greeted = False
-        self._queue: deque[bytes | memoryview] = deque()
+        self._queue: deque[tuple[bytes | memoryview, int]] = deque()
         self._queued = 0
         self._keep_first = False
         self._waits = True
@@ -69,12 +71,12 @@ class Client:
     def greet(self, preamble: bytes, cache: Cache) -> None:
         """Begin: headers, then what came since the last keyframe."""
         self.greeted = True
-        self._push(preamble)
+        self._push(preamble, 0)
         self._keep_first = True
-        for coded in cache.frames:
+        for coded in cache.parts:
             self._waits = False
             self._began = True
-            self._push(coded.data)
+            self._push(coded.data, coded.frames)
 
     def offer(self, coded: Coded) -> None:
         """Take a frame, or lose it: never blocks. OSError when the reader is gone."""
@@ -82,7 +84,7 @@ class Client:
             return
         if self._waits:
             if not coded.start:
-                self.dropped += self._began
+                self.dropped += coded.frames if self._began else 0
                 return
             self._waits = False
             self._began = True
@@ -90,50 +92,50 @@ class Client:
             if self._queued + len(coded.data) > QUEUE_BYTES:
                 self._overflow(coded)
                 return
-            self._push(coded.data)
+            self._push(coded.data, coded.frames)
             return
         sent = _send(self.socket, coded.data)
         if sent < len(coded.data):
-            self._push(memoryview(coded.data)[sent:])
+            self._push(memoryview(coded.data)[sent:], coded.frames)
             self._keep_first = True
 
     def _overflow(self, coded: Coded) -> None:
         """Drop what is queued, but for headers and a frame that is partly sent, so that the bytes stay NUT."""
         kept = self._queue.popleft() if self._keep_first else None
-        self.dropped += len(self._queue)
+        self.dropped += sum(frames for _, frames in self._queue)
         self._queue.clear()
         self._queued = 0
         if kept is not None:
-            self._push(kept)
+            self._push(*kept)
         if coded.start:
-            self._push(coded.data)
+            self._push(coded.data, coded.frames)
         else:
             self._waits = True
-            self.dropped += 1
+            self.dropped += coded.frames
 
-    def _push(self, data: bytes | memoryview) -> None:
-        self._queue.append(data)
+    def _push(self, data: bytes | memoryview, frames: int) -> None:
+        self._queue.append((data, frames))
         self._queued += len(data)
 
     def drain(self) -> None:
         """Send what the socket takes now. OSError when the reader is gone."""
         queue = self._queue
         while queue:
-            batch = [queue[n] for n in range(min(len(queue), _AT_ONCE))]
-            total = sum(map(len, batch))
+            batch = [data for data, _ in itertools.islice(queue, _AT_ONCE)]
             try:
                 sent = self.socket.sendmsg(batch)
             except BlockingIOError:
                 return
             self._queued -= sent
             left = sent
-            while queue and left >= len(queue[0]):
-                left -= len(queue.popleft())
+            while queue and left >= len(queue[0][0]):
+                left -= len(queue.popleft()[0])
                 self._keep_first = False
             if left:
-                queue[0] = memoryview(queue[0])[left:]
+                data, frames = queue[0]
+                queue[0] = (memoryview(data)[left:], frames)
                 self._keep_first = True
-            if sent < total:
+            if sent < sum(map(len, batch)):
                 return
 
 

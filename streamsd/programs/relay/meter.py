@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,7 @@ class Meter:
     frames: int = 0
     bytes: int = 0
     sessions: int = 0
-    encoder: int = 0
+    encoder_pid: int = 0
     streams: Sequence[StreamHeader] = ()
     _started: float = field(default_factory=time.monotonic)
     _newest: float = 0.0
@@ -42,8 +42,11 @@ class Meter:
                 self._key_interval = out - self._keyed
             self._keyed = out
 
-    def write(self, path: Path, now: float, *, clients: int, dropped: int, live: bool) -> None:
-        """Write the report. A directory that is gone or full is no reason to stop relaying."""
+    def write(
+        self, path: Path, now: float, *, clients: int, dropped: int, live: bool, encoder: Mapping[str, JsonValue]
+    ) -> None:
+        """Write the report, with what the encoder says of itself. A directory that is gone or full is no reason to
+        stop relaying."""
         self._past.append((now, self.frames, self.bytes))
         then, frames, size = self._past[0]
         span = max(now - then, 1e-3)
@@ -58,8 +61,9 @@ class Meter:
             "uptime_s": round(now - self._started, 1),
             "out_time_s": round(self._out, 3),
             "encoders_seen": self.sessions,
-            "encoder_pid": self.encoder,
+            "encoder_pid": self.encoder_pid,
             "streams": [str(stream) for stream in self.streams],
+            **encoder,
         }
         reason, message = "", ""
         if not live:

@@ -17,13 +17,19 @@ from pathlib import Path
 from streamsd.programs.relay import nut
 from streamsd.programs.relay.fanout import Cache, Client, Coded
 from streamsd.programs.relay.meter import Meter
-from streamsd.programs.relay.nut import NutFault, StreamClass, StreamHeader
-from streamsd.programs.relay.session import Feed, Lane, Session
+from streamsd.programs.relay.nut import NutFault, StreamHeader
+from streamsd.programs.relay.progress import Progress
+from streamsd.programs.relay.session import GATHER, Feed, Lane, Session
+from streamsd.programs.relay.sockets import accept, listen
 from streamsd.programs.relay.timeline import Timeline
 
 _CHUNK = 256 * 1024
 _CLOSING = 2.0
 _EVERY = 1.0
+
+_FOLLOW = 0.04
+"""Seconds between two looks at the inputs that do not lead. They are read whenever the leading one (video) wakes us:
+each waking costs more than what is done in it, and a sound's frame would come between any two pictures."""
 
 
 @dataclass(slots=True)
@@ -31,6 +37,7 @@ class _Input:
     socket: socket.socket
     session: Session
     feed: Feed
+    follows: bool = False
 
 
 class Relay:
@@ -38,7 +45,7 @@ class Relay:
     for any directory). An encoder connects to one or several inputs; what one process sends is one programme. A newer
     encoder takes over from an older one."""
 
-    def __init__(self, inputs: Sequence[Path], output: Path, report: Path) -> None:
+    def __init__(self, inputs: Sequence[Path], output: Path, report: Path, progress: Progress | None = None) -> None:
         self._report = report
         self._epoll = select.epoll()
         self._meter = Meter()
@@ -47,14 +54,21 @@ class Relay:
         self._headers: list[StreamHeader] = []
         self._preamble = b""
         self._live: Session | None = None
+        self._gathering: list[Session] = []
+        self._followers: list[_Input] = []
+        self._followed = 0.0
         self._inputs: dict[int, _Input] = {}
         self._clients: dict[int, Client] = {}
-        self._listeners = {listener.fileno(): listener for listener in map(_listen, inputs)}
-        self._output = _listen(output)
+        self._listeners = {listener.fileno(): listener for listener in map(listen, inputs)}
+        self._output = listen(output)
         self._lost = 0
         self._paths = [*inputs, output]
         for fd in (*self._listeners, self._output.fileno()):
             self._epoll.register(fd, select.EPOLLIN)
+        self._progress = progress
+        if progress:
+            self._paths.append(progress.path)
+            self._epoll.register(progress.fileno(), select.EPOLLIN)
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT; then readers get what is queued for them, and the end."""
@@ -69,37 +83,43 @@ class Relay:
             if now >= due:
                 self._tick(now)
                 due = now + _EVERY
-            for fd, events in self._epoll.poll(max(0.0, self._deadline(due) - now)):
+            happened = self._epoll.poll(max(0.0, self._deadline(due) - now))
+            now = time.monotonic()
+            for fd, events in happened:
                 if fd == waker:
                     self._finish()
                     return
-                self._event(fd, events)
-            self._advance(time.monotonic())
+                self._event(fd, events, now)
+            self._advance(now)
 
-    def _event(self, fd: int, events: int) -> None:
+    def _event(self, fd: int, events: int, now: float) -> None:
         if fd in self._inputs:
-            self._read(self._inputs[fd])
+            self._read(self._inputs[fd], now)
         elif fd in self._clients:
             self._client_event(fd, events)
         elif fd in self._listeners:
             self._accept_inputs()
         elif fd == self._output.fileno():
             self._accept_clients()
+        elif self._progress:
+            self._progress_event(self._progress, fd)
+
+    def _progress_event(self, progress: Progress, fd: int) -> None:
+        if fd == progress.fileno():
+            for sock in accept(progress.listener):
+                progress.add(sock)
+                self._epoll.register(sock.fileno(), select.EPOLLIN)
+        elif not progress.read(fd):
+            self._epoll.unregister(fd)
+            progress.remove(fd)
 
     def _deadline(self, due: float) -> float:
-        for session in self._sessions():
-            wake = session.deadline()
-            if wake is not None and wake < due:
-                due = wake
+        if self._followers:
+            due = min(due, self._followed + _FOLLOW)
+        for session in self._gathering:
+            if session.since is not None:
+                due = min(due, session.since + GATHER)
         return due
-
-    def _sessions(self) -> list[Session]:
-        """Every session with a connection or frames that have not left, the live one first."""
-        found = [self._live] if self._live else []
-        for each in self._inputs.values():
-            if each.session not in found:
-                found.append(each.session)
-        return found
 
     # Encoders
 
@@ -107,15 +127,16 @@ class Relay:
         """All of them: an encoder opens every output before it writes to any, so once its first byte is read, all
         its connections are in the listeners' queues."""
         for listener in self._listeners.values():
-            for sock in _accept(listener):
+            for sock in accept(listener):
                 peer = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
-                session = next(
-                    (i.session for i in self._inputs.values() if i.session.peer == peer and not i.session.begun), None
-                ) or Session(peer)
+                session = next((s for s in self._gathering if s.peer == peer), None)
+                if session is None:
+                    session = Session(peer)
+                    self._gathering.append(session)
                 self._inputs[sock.fileno()] = _Input(sock, session, session.add())
                 self._epoll.register(sock.fileno(), select.EPOLLIN)
 
-    def _read(self, source: _Input) -> None:
+    def _read(self, source: _Input, now: float) -> None:
         try:
             data = source.socket.recv(_CHUNK)
         except BlockingIOError:
@@ -128,29 +149,38 @@ class Relay:
         if not source.session.begun:
             self._accept_inputs()
         try:
-            source.session.feed(source.feed, data, time.monotonic())
+            source.session.feed(source.feed, data, now)
         except NutFault as fault:
             _say("input-refused", f"{fault} (from pid {source.session.peer})")
             self._drop_input(source)
 
     def _drop_input(self, source: _Input) -> None:
-        self._epoll.unregister(source.socket.fileno())
+        if source.follows:
+            self._followers.remove(source)
+        else:
+            self._epoll.unregister(source.socket.fileno())
         del self._inputs[source.socket.fileno()]
         source.socket.close()
         source.feed.ended = True
 
     def _advance(self, now: float) -> None:
         """Let sessions begin, and frames leave."""
-        for session in self._sessions():
-            if not session.begun and session.gathered(now):
+        for session in list(self._gathering):
+            if session.gathered(now):
+                self._gathering.remove(session)
                 self._begin(session, now)
+            elif session.ended:
+                self._gathering.remove(session)
         live = self._live
         if live is None:
             return
+        for source in list(self._followers):
+            self._read(source, now)
+        self._followed = now
         if live.grown:
             self._grow(live)
         self._emit(live, now)
-        if live.ended and not live.pending():
+        if live.ended:
             self._timeline.settle()
             self._live = None
 
@@ -161,10 +191,16 @@ class Relay:
             self._emit(self._live, now)
         lanes = session.begin()
         self._live = session
-        self._timeline.splice([lane.track for lane in lanes], session.first_times(), session.since or now)
+        for source in self._inputs.values():
+            if source.session is session and not session.leads(source.feed):
+                self._epoll.unregister(source.socket.fileno())
+                source.follows = True
+                self._followers.append(source)
+        first = [lane.first or 0 for lane in lanes]
+        self._timeline.splice([lane.track for lane in lanes], first, session.since or now)
         self._announce(lanes)
         self._meter.sessions += 1
-        self._meter.encoder = session.peer
+        self._meter.encoder_pid = session.peer
 
     def _grow(self, session: Session) -> None:
         """A stream of the running session came alive late."""
@@ -195,33 +231,42 @@ class Relay:
                 client.greet(self._preamble, self._cache)
 
     def _emit(self, session: Session, now: float) -> None:
-        leads = session.lanes[0].track.header.kind if session.lanes else StreamClass.AUDIO
-        for number, frame in session.leaving(now):
-            lane = session.lanes[number]
+        """Send what came, as one piece, broken only where a reader may begin."""
+        parts: list[bytes] = []
+        start = False
+        for lane, frame in session.take():
             ticks = lane.track.place(frame.pts)
-            if ticks < 0:
+            if lane.number < 0 or ticks < 0:
                 continue
             lane.track.note(ticks)
-            lead = lane.track.header.kind is leads
-            coded = Coded(nut.frame(number, ticks, frame.key, frame.payload), lead and frame.key)
-            if lead:
-                self._timeline.reached = now
+            if lane.number == 0:
                 self._meter.frame(frame.key, ticks / lane.track.header.den, now)
+                if frame.key:
+                    self._send(parts, start)
+                    parts, start = [], True
             self._meter.bytes += len(frame.payload)
-            self._cache.add(coded)
-            for client in list(self._clients.values()):
-                try:
-                    client.offer(coded)
-                except OSError:
-                    self._forget(client)
-                else:
-                    if client.behind:
-                        self._epoll.modify(client.socket.fileno(), select.EPOLLOUT | select.EPOLLRDHUP)
+            parts.append(nut.frame(lane.number, ticks, frame.key, frame.payload))
+        self._send(parts, start)
+
+    def _send(self, parts: list[bytes], start: bool) -> None:
+        if not parts:
+            return
+        coded = Coded(b"".join(parts), start, len(parts))
+        self._cache.add(coded)
+        for client in list(self._clients.values()):
+            was = client.behind
+            try:
+                client.offer(coded)
+            except OSError:
+                self._forget(client)
+                continue
+            if client.behind and not was:
+                self._epoll.modify(client.socket.fileno(), select.EPOLLOUT | select.EPOLLRDHUP)
 
     # Readers
 
     def _accept_clients(self) -> None:
-        for sock in _accept(self._output):
+        for sock in accept(self._output):
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024 * 1024)
             client = Client(sock)
@@ -267,13 +312,15 @@ class Relay:
             if client.closing is not None and now > client.closing:
                 self._forget(client)
         dropped = self._lost + sum(client.dropped for client in self._clients.values())
-        self._meter.write(self._report, now, clients=len(self._clients), dropped=dropped, live=self._live is not None)
+        speed = self._progress.figures() if self._progress else {}
+        self._meter.write(
+            self._report, now, clients=len(self._clients), dropped=dropped, live=self._live is not None, encoder=speed
+        )
 
     def _finish(self) -> None:
         for path in self._paths:
             path.unlink(missing_ok=True)
         if self._live:
-            self._live.feeds.clear()
             self._emit(self._live, time.monotonic())
         for client in list(self._clients.values()):
             self._let_go(client)
@@ -286,26 +333,6 @@ class Relay:
                     self._drop_input(self._inputs[fd])
                 else:
                     self._epoll.unregister(fd)
-
-
-def _listen(path: Path) -> socket.socket:
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    listener.bind(str(path))
-    path.chmod(0o600)
-    listener.listen(64)
-    return listener
-
-
-def _accept(listener: socket.socket) -> list[socket.socket]:
-    found: list[socket.socket] = []
-    while True:
-        try:
-            sock, _ = listener.accept()
-        except BlockingIOError:
-            return found
-        sock.setblocking(False)
-        found.append(sock)
 
 
 def _say(event: str, message: str) -> None:

@@ -55,20 +55,20 @@ def track(source: StreamHeader) -> Track:
 
 @dataclass(slots=True)
 class Timeline:
-    """Where the relay's time stands, and when (on the monotonic clock) it got there."""
+    """Where the relay's time stands. It keeps pace with the clock on the wall from the first frame on."""
 
     end: int = 0
-    reached: float = 0.0
+    _since: float | None = None
     _offset: int = 0
     _tracks: list[Track] = field(default_factory=list)
 
     def splice(self, tracks: Sequence[Track], first: Sequence[int], now: float) -> None:
         """Let a session go on where the last one ended: its earliest frame comes after everything that left, by the
-        time that passed, so that the line keeps pace with the clock on the wall. `first` is each track's first pts."""
+        time that passed since. `first` is each track's first pts, `now` (monotonic) when the first of them came."""
         self.settle()
-        target = 0
-        if self.reached:
-            target = self.end + max(0, round((now - self.reached) * MICROS))
+        if self._since is None:
+            self._since = now
+        target = max(self.end, round((now - self._since) * MICROS))
         self._offset = target - min(t.micros(pts) for t, pts in zip(tracks, first, strict=True))
         for each in tracks:
             self.join(each)
