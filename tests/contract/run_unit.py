@@ -37,6 +37,10 @@ class Running:
         self.kill()
         return await self.process.wait()
 
+    async def freeze(self) -> None:
+        """SIGSTOP, and wait until it holds."""
+        await freeze(self.pid)
+
     def kill(self) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
@@ -74,6 +78,16 @@ async def running(unit: Unit, tmp_path: Path) -> AsyncIterator[Running]:
     finally:
         run.kill()
         await process.wait()
+
+
+async def freeze(pid: int) -> None:
+    """Stop a process, and wait until it has stopped. Whoever is killed need not be thawed."""
+    os.kill(pid, signal.SIGSTOP)
+
+    async def stopped() -> bool:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+    await until(stopped)
 
 
 async def until(holds: Callable[[], Awaitable[object]]) -> None:
