@@ -120,11 +120,11 @@ def _write(file: File, owner: _Owner) -> None:
     try:
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=directory)
         try:
-            with os.fdopen(fd, "w", encoding="utf-8") as out:
+            with os.fdopen(fd, "wb") as out:
                 os.fchmod(fd, 0o700 if file.executable else 0o600)
                 if owner.uid != os.geteuid():
                     os.fchown(fd, owner.uid, owner.gid)
-                out.write(revealed(file.content))
+                out.write(file.data())
             os.replace(part, file.path.name, src_dir_fd=directory, dst_dir_fd=directory)
         except OSError:
             os.unlink(part, dir_fd=directory)
