@@ -37,9 +37,8 @@ def p95(values: Sequence[float]) -> float:
 def report(name: str, figures: Sequence[Figure], out: str | None) -> None:
     """A table on standard output, and JSON in a file when one is named (`-`: standard output too)."""
     load = os.getloadavg()[0]
-    print(
-        f"{name}: {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, load {load:.1f}, Python {platform.python_version()}"
-    )
+    when = f"{datetime.now(UTC):%Y-%m-%d}"
+    print(f"{name}: {when}, {os.cpu_count()} cores, load {load:.1f}, Python {platform.python_version()}")
     width = max(len(figure.name) for figure in figures)
     for figure in figures:
         reach = f"  (reach {figure.reach})" if figure.reach else ""

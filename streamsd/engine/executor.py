@@ -182,11 +182,16 @@ class Executor:
         deadline = self.clock.monotonic() + unit.probes.within
         event = self.changed[unit.id]
         while True:
-            if self.world.life(unit.id).phase is not Phase.STARTING:
-                raise StepFailed  # it ended meanwhile: whoever saw that has said so
+            event.clear()
+            if self._superseded(unit):
+                self.emit(
+                    "start-abandoned", unit.id.address, role=unit.id.role, why="a newer profile wants it otherwise"
+                )
+                await self._stop_one(unit.id)
+                raise StepFailed
             answer = await ask.ask(pid, probe.timeout)
             if self.world.life(unit.id).phase is not Phase.STARTING:
-                raise StepFailed
+                raise StepFailed  # it ended meanwhile: whoever saw that has said so
             if answer.ok:
                 return
             if self.clock.monotonic() >= deadline:
@@ -196,6 +201,16 @@ class Executor:
             _, pending = await asyncio.wait({wait, pause}, return_when=asyncio.FIRST_COMPLETED)
             for task in pending:
                 task.cancel()
+            if self.world.life(unit.id).phase is not Phase.STARTING:
+                raise StepFailed
+
+    def _superseded(self, unit: Unit) -> bool:
+        """Whether there is no use in waiting for it any longer: it is to run otherwise now, or not at all."""
+        desired = self.world.generation.resources.get(unit.id.address)
+        observed = self.world.observed(unit.id)
+        if desired is None or unit.id.address in self.world.held or observed is None:
+            return True
+        return desired.hashes.get(unit.id.role) != observed.spec_hash
 
     async def _give_up(self, unit: Unit, message: str) -> None:
         words = f"did not start within {unit.probes.within:g} s: {message}"

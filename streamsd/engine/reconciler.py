@@ -117,6 +117,8 @@ class Reconciler:
         self._watch.follow()
         self._dirty |= set(generation.resources) | set(old.resources) | set(self.world.units)
         self._wake.set()
+        for starting in self.executor.changed.values():
+            starting.set()  # what is no longer wanted need not be waited for
 
     def preview(self, generation: Generation) -> Plan:
         """What accepting this would do now. Touches nothing."""
@@ -152,6 +154,8 @@ class Reconciler:
                 held.add(address)
                 waiting += self._dependents.get(address, ())
         self.world.held |= held
+        for starting in self.executor.changed.values():
+            starting.set()
         for address in held:
             self.look(address)
         return held
