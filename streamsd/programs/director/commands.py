@@ -1,0 +1,171 @@
+"""What operators can ask of a director, over its control socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import Any, Protocol
+
+from streamsd.core.report import JsonValue
+from streamsd.programs.director.client import Client, RequestFault
+from streamsd.programs.director.control import refusal
+from streamsd.programs.director.model import Desired, Studio
+from streamsd.programs.director.overrides import OUTPUTS, Overrides
+
+Answer = dict[str, JsonValue]
+
+
+class Refusal(Exception):
+    """Asked for something that cannot be: `reason` for programs."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+class Stage(Protocol):
+    """What commands need of the director."""
+
+    def document(self) -> Desired:
+        """The document without overrides; Refusal when there is none yet."""
+        ...
+
+    def client(self) -> Client:
+        """Refusal when there is no connection."""
+        ...
+
+    def read(self) -> Studio: ...
+
+    def overrides(self) -> Overrides: ...
+
+    def override(self, overrides: Overrides) -> Answer:
+        """Take these from now on, converge, and say how it went."""
+        ...
+
+    def take_document(self) -> Answer:
+        """Read the desired file anew and converge."""
+        ...
+
+    def status(self) -> Answer: ...
+
+
+class Commands:
+    """One method a command; `answer` finds it by the question's `do`."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._known: dict[str, Callable[[dict[str, Any]], Answer]] = {
+            "desired": lambda q: stage.take_document(),
+            "status": lambda q: {"ok": True, **stage.status()},
+            "reset": lambda q: stage.override(Overrides()),
+            "read": lambda q: {"ok": True, "studio": _plain(asdict(stage.read()))},
+            "switch": self._switch,
+            "transition": self._transition,
+            "output": self._output,
+            "pause": self._pause,
+            "show": self._show,
+            "mute": self._mute,
+            "screenshot": self._screenshot,
+        }
+
+    def answer(self, question: dict[str, Any]) -> Answer:
+        """Never raises Refusal or RequestFault: they become answers. ConnectionLost goes on up."""
+        command = self._known.get(str(question.get("do")))
+        if command is None:
+            return refusal("UnknownCommand", f"known: {', '.join(sorted(self._known))}")
+        try:
+            return command(question)
+        except Refusal as fault:
+            return refusal(fault.reason, str(fault))
+        except RequestFault as fault:
+            return refusal("Refused", str(fault))
+
+    def _switch(self, question: dict[str, Any]) -> Answer:
+        scene = _text(question, "scene")
+        desired = self._stage.document()
+        if scene not in desired.studio.scenes:
+            raise Refusal("UnknownScene", f"declared: {', '.join(desired.studio.scenes)}")
+        if desired.studio.program is None:
+            # No scene is declared to be on air, so there is nothing to lay over.
+            self._stage.client().call("SetCurrentProgramScene", {"sceneName": scene})
+            return {"ok": True, "overrides": self._stage.overrides().to_json()}
+        return self._stage.override(replace(self._stage.overrides(), program=scene))
+
+    def _transition(self, question: dict[str, Any]) -> Answer:
+        """Studio mode: what is in preview goes on air."""
+        found = self._stage.read()
+        if not found.studio_mode or found.preview is None:
+            raise Refusal("NoStudioMode", "studio mode is off: there is no preview to go on air")
+        return self._switch({"scene": found.preview})
+
+    def _output(self, question: dict[str, Any]) -> Answer:
+        name = _text(question, "name")
+        if name not in OUTPUTS:
+            raise Refusal("UnknownOutput", f"known: {', '.join(OUTPUTS)}")
+        overrides = self._stage.overrides()
+        return self._stage.override(replace(overrides, outputs={**overrides.outputs, name: _flag(question)}))
+
+    def _pause(self, question: dict[str, Any]) -> Answer:
+        self._stage.client().call("PauseRecord" if _flag(question) else "ResumeRecord")
+        return {"ok": True}
+
+    def _show(self, question: dict[str, Any]) -> Answer:
+        scene, source = _text(question, "scene"), _text(question, "source")
+        studio = self._stage.document().studio
+        owner = studio.scenes.get(scene) or studio.groups.get(scene)
+        if owner is None:
+            raise Refusal("UnknownScene", f"declared: {', '.join([*studio.scenes, *studio.groups])}")
+        if not any(item.source == source for item in owner.items):
+            raise Refusal("UnknownSource", f"in {scene}: {', '.join(i.source for i in owner.items)}")
+        overrides = self._stage.overrides()
+        items = {**overrides.items, (scene, source): _flag(question)}
+        return self._stage.override(replace(overrides, items=items))
+
+    def _mute(self, question: dict[str, Any]) -> Answer:
+        name = _text(question, "input")
+        inputs = self._stage.document().studio.inputs
+        if name not in inputs:
+            raise Refusal("UnknownSource", f"declared: {', '.join(inputs)}")
+        overrides = self._stage.overrides()
+        return self._stage.override(replace(overrides, muted={**overrides.muted, name: _flag(question)}))
+
+    def _screenshot(self, question: dict[str, Any]) -> Answer:
+        """`image`: a data URL. Of a source, or of what is on air."""
+        client = self._stage.client()
+        source = question.get("source") or client.call("GetCurrentProgramScene")["currentProgramSceneName"]
+        data: dict[str, JsonValue] = {"sourceName": source, "imageFormat": str(question.get("format", "png"))}
+        for key, name in (("width", "imageWidth"), ("height", "imageHeight")):
+            if isinstance(question.get(key), int):
+                data[name] = question[key]
+        return {"ok": True, "source": source, "image": client.call("GetSourceScreenshot", data)["imageData"]}
+
+
+def _text(question: Mapping[str, Any], key: str) -> str:
+    value = question.get(key)
+    if not isinstance(value, str) or not value:
+        raise Refusal("BadRequest", f"{key} is missing")
+    return value
+
+
+def _flag(question: Mapping[str, Any]) -> bool:
+    value = question.get("on")
+    if not isinstance(value, bool):
+        raise Refusal("BadRequest", "on is missing: true or false")
+    return value
+
+
+def _plain(value: object) -> JsonValue:
+    """Dataclasses as JSON: sets sorted, tuple keys joined by a slash. A stream service's key stays inside."""
+    if isinstance(value, Mapping):
+        return {
+            "/".join(key) if isinstance(key, tuple) else str(key): _plain(item)
+            for key, item in value.items()
+            if key != "service"
+        }
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, frozenset):
+        return sorted(_plain(item) for item in value)  # type: ignore[type-var]  # names and numbers only
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(type(value).__name__)

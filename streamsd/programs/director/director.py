@@ -1,0 +1,317 @@
+"""The director's loop: one thread, one connection, one selector."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from streamsd.core.report import JsonValue, Report, write_report
+from streamsd.programs.director.client import Client, ConnectFault, ConnectionLost
+from streamsd.programs.director.collection import CollectionFile
+from streamsd.programs.director.commands import Answer, Commands, Refusal
+from streamsd.programs.director.control import Control, refusal
+from streamsd.programs.director.model import Desired, Owned, Studio
+from streamsd.programs.director.overrides import Overrides
+from streamsd.programs.director.parse import DocumentFault, parse_desired
+from streamsd.programs.director.readback import Reader, ReadFault
+from streamsd.programs.director.session import Leaving, Session
+from streamsd.programs.director.state import (
+    State,
+    declared_by,
+    joined,
+    read_state,
+    still_there,
+    without,
+    write_state,
+)
+
+CONNECT_PAUSE = 0.1
+CONNECT_PAUSE_MOST = 2.0
+REPORT_EVERY = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """`scenes`: OBS's `basic/scenes` directory, None for an OBS of somebody else's."""
+
+    host: str
+    port: int
+    password_file: Path
+    desired: Path
+    state: Path
+    report: Path
+    control: Path
+    scenes: Path | None
+
+
+class Director:
+    """Runs until SIGTERM or SIGINT."""
+
+    def __init__(self, where: Where) -> None:
+        self._where = where
+        self._selector = selectors.DefaultSelector()
+        self._files = CollectionFile(where.scenes) if where.scenes else None
+        self._state = read_state(where.state)
+        self._desired: Desired | None = None
+        self._document_fault = ""
+        self._session: Session | None = None
+        self._fault = ("Connecting", "not connected yet")
+        self._next_connect = 0.0
+        self._pause = CONNECT_PAUSE
+        self._beat = 0
+        self._next_report = 0.0
+        self._stopping = False
+        self._load()
+        self._control = Control(where.control, self._selector, Commands(self).answer)
+
+    def run(self) -> None:
+        """Until asked to end."""
+        wake, waker = os.pipe()
+        os.set_blocking(waker, False)
+        self._selector.register(wake, selectors.EVENT_READ, None)
+        signal.set_wakeup_fd(waker)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        try:
+            while not self._stopping:
+                try:
+                    self._turn()
+                except ConnectionLost as lost:
+                    self._lose("ConnectionLost", str(lost))
+                except Leaving:
+                    self._lose("ObsExits", "OBS says that it exits")
+        finally:
+            self._lose("Stopped", "the director ended")
+            self._control.close()
+            self._selector.close()
+            signal.set_wakeup_fd(-1)
+            os.close(wake)
+            os.close(waker)
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        if self._session is None and now >= self._next_connect:
+            self._connect()
+        session = self._session
+        if session is not None and self._desired is not None:
+            session.take_events()
+            try:
+                if session.work(self._effective(), self._owned()):
+                    self._remember()
+            except ReadFault as fault:
+                self._fault = ("NotSettled", str(fault))
+        if time.monotonic() >= self._next_report:
+            self._report()
+        self._wait()
+
+    def _wait(self) -> None:
+        due = [self._next_report]
+        if self._session is None:
+            due.append(self._next_connect)
+        elif self._desired is not None:
+            due.append(self._session.next_due())
+        for key, _ in self._selector.select(max(0.0, min(due) - time.monotonic())):
+            if key.data is self._control:
+                self._control.serve(key.fileobj)
+            elif key.data == "obs" and self._session is not None:
+                self._session.take_events()
+
+    # ---- connection ---------------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        where = self._where
+        try:
+            password = where.password_file.read_text().strip()
+            client = Client.connect(where.host, where.port, password)
+        except OSError as fault:
+            self._later("NoPassword", f"{where.password_file.name}: {fault.strerror}")
+            return
+        except ConnectFault as fault:
+            self._later(fault.reason, str(fault))
+            return
+        try:
+            self._session = Session(client, self._files, self._state.kept)
+        except ConnectionLost:
+            self._later("ConnectionLost", "OBS did not answer")
+            return
+        self._pause = CONNECT_PAUSE
+        self._selector.register(client.fileno(), selectors.EVENT_READ, "obs")
+        self._say("connected", obs=self._session.obs_version)
+        self._next_report = 0.0
+
+    def _later(self, reason: str, message: str) -> None:
+        if self._fault[0] != reason:
+            self._say("not-connected", reason=reason, message=message)
+        self._fault = (reason, message)
+        self._next_connect = time.monotonic() + self._pause
+        self._pause = min(CONNECT_PAUSE_MOST, self._pause * 1.5)
+        self._next_report = min(self._next_report, time.monotonic() + 0.2)
+
+    def _lose(self, reason: str, message: str) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            for key in list(self._selector.get_map().values()):
+                if key.data == "obs":
+                    self._selector.unregister(key.fileobj)
+            session.client.close()
+            self._say("disconnected", reason=reason, message=message)
+        self._fault = (reason, message)
+        self._next_connect = time.monotonic() + CONNECT_PAUSE
+        self._report()
+
+    # ---- the document -------------------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        """Read the desired file; the old document stays when the new one is no good."""
+        try:
+            self._desired = parse_desired(json.loads(self._where.desired.read_text()))
+            self._document_fault = ""
+        except FileNotFoundError:
+            self._document_fault = "there is no desired document yet"
+        except (OSError, DocumentFault) as fault:
+            self._document_fault = str(fault)
+        except ValueError:
+            self._document_fault = "the desired document is not JSON"
+        if self._desired is not None:
+            declared = joined(self._state.declared, declared_by(self._desired))
+            self._keep(replace(self._state, declared=declared))
+
+    def _effective(self) -> Desired:
+        return self._state.overrides.over(self.document())
+
+    def _owned(self) -> Owned:
+        return without(self._state.declared, declared_by(self.document()))
+
+    def _remember(self) -> None:
+        """What a comparison taught: sources' own keys, and which old names are gone."""
+        session = self._session
+        if session is None or session.outcome is None:
+            return
+        now = declared_by(self.document())
+        old = still_there(without(self._state.declared, now), session.outcome.found)
+        self._keep(replace(self._state, declared=joined(now, old), kept=session.kept))
+
+    def _keep(self, state: State) -> None:
+        if state != self._state or not self._where.state.exists():
+            self._state = state
+            with suppress(OSError):  # a full disk must not end what runs
+                write_state(self._where.state, state)
+
+    # ---- for the commands ---------------------------------------------------------------------------------------
+
+    def document(self) -> Desired:
+        if self._desired is None:
+            raise Refusal("NoDocument", self._document_fault)
+        return self._desired
+
+    def client(self) -> Client:
+        if self._session is None:
+            raise Refusal(*self._fault)
+        return self._session.client
+
+    def read(self) -> Studio:
+        return Reader(self.client()).read(self._desired.studio.parameters if self._desired else ())
+
+    def overrides(self) -> Overrides:
+        return self._state.overrides
+
+    def override(self, overrides: Overrides) -> Answer:
+        self._keep(replace(self._state, overrides=overrides.needed(self.document())))
+        return self._now()
+
+    def take_document(self) -> Answer:
+        self._load()
+        if self._document_fault:
+            return refusal("BadDocument", self._document_fault)
+        self._keep(replace(self._state, overrides=self._state.overrides.needed(self.document())))
+        return self._now()
+
+    def _now(self) -> Answer:
+        """Converge at once and say how it went. A connection that breaks meanwhile is an answer too."""
+        session = self._session
+        answer: Answer = {"ok": True, "digest": self.document().digest, "overrides": self.overrides().to_json()}
+        if session is None:
+            return answer | {"converged": False, "reason": self._fault[0], "message": self._fault[1]}
+        session.soon()
+        session.outputs.fresh()
+        try:
+            outcome = session.converge(self._effective(), self._owned())
+            session.tend(self._effective())
+        except ConnectionLost as lost:
+            self._lose("ConnectionLost", str(lost))
+            return answer | {"converged": False, "reason": "ConnectionLost", "message": str(lost)}
+        except ReadFault as fault:
+            return answer | {"converged": False, "reason": "NotSettled", "message": str(fault)}
+        self._remember()
+        self._report()
+        findings = session.findings()
+        return answer | {
+            "converged": outcome.converged,
+            "changed": list(outcome.changed),
+            "requests": outcome.mutating,
+            "reason": findings[0].reason if findings else "",
+            "message": "; ".join(f"{f.about}: {f.message}" for f in findings),
+        }
+
+    # ---- telling ------------------------------------------------------------------------------------------------
+
+    def status(self) -> Answer:
+        session, desired = self._session, self._desired
+        told: Answer = {
+            "connected": session is not None,
+            "digest": desired.digest if desired else "",
+            "overrides": self._state.overrides.to_json(),
+        }
+        if session is None:
+            return told
+        outcome = session.outcome
+        told |= {
+            "obs_version": session.obs_version,
+            "requests_sent": session.mutating,
+            "stats": session.stats,
+            "outputs": session.outputs.observed(),
+            "events": list(session.events),
+            "findings": [{"reason": f.reason, "about": f.about, "message": f.message} for f in session.findings()],
+        }
+        if outcome is not None:
+            told |= {
+                "converged": outcome.converged,
+                "program": outcome.found.program,
+                "preview": outcome.found.preview,
+                "scenes": [*outcome.found.scenes],
+                "inputs": len(outcome.found.inputs),
+                "last_changed": [*outcome.changed[:20]],
+            }
+        return told
+
+    def _report(self) -> None:
+        self._next_report = time.monotonic() + REPORT_EVERY
+        self._beat += 1  # a turn of the loop: it lives, whether OBS does or not
+        session = self._session
+        status: dict[str, JsonValue] = self.status()
+        ready, reason, message, degraded = False, *self._fault, False
+        if self._document_fault:
+            reason, message = "NoDocument", self._document_fault
+        elif session is not None and session.outcome is not None:
+            findings = session.findings()
+            ready, degraded = True, bool(findings)
+            reason = findings[0].reason if findings else ""
+            message = "; ".join(f"{f.about}: {f.message}" for f in findings[:5])
+        with suppress(OSError):  # a full disk must not end what runs
+            write_report(self._where.report, Report(ready, self._beat, degraded, reason, message, status))
+
+    def _say(self, event: str, **fields: str) -> None:
+        line = json.dumps({"at": time.time(), "event": event, **fields})
+        with suppress(OSError):
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()

@@ -1,0 +1,210 @@
+"""One connection's life: everything that is done on it, from identifying to its loss."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from streamsd.core.report import JsonValue
+from streamsd.programs.director.changes import Impossible
+from streamsd.programs.director.client import Client, Data, ObsEvent, Request
+from streamsd.programs.director.collection import CollectionFile
+from streamsd.programs.director.model import Desired, Owned
+from streamsd.programs.director.outputs import OutputKeeper
+from streamsd.programs.director.readback import Reader, ReadFault
+from streamsd.programs.director.reconcile import Outcome, Reconciler
+
+SETTLE = 0.02
+"""Seconds after an event in which others are waited for before OBS is read: a person's drag makes many."""
+
+POLL_LEAST, POLL_MOST = 2.0, 30.0
+POLL_SHARE = 0.005
+"""Of a core: what reading back for what has no event may cost. A large collection is read more rarely."""
+
+RETRY_CAP = 60.0
+
+_MEANINGLESS = frozenset(
+    {
+        "SceneItemSelected",
+        "MediaInputPlaybackStarted",
+        "MediaInputPlaybackEnded",
+        "MediaInputActionTriggered",
+        "SceneTransitionStarted",
+        "SceneTransitionEnded",
+        "SceneTransitionVideoEnded",
+        "VendorEvent",
+        "CustomEvent",
+        "ReplayBufferSaved",
+    }
+)
+"""Events after which nothing can differ from what is wanted."""
+
+_OUTPUT_EVENTS = frozenset(
+    {"StreamStateChanged", "RecordStateChanged", "ReplayBufferStateChanged", "VirtualcamStateChanged"}
+)
+
+_TOLD = _OUTPUT_EVENTS | {
+    "CurrentProgramSceneChanged",
+    "CurrentSceneCollectionChanged",
+    "CurrentProfileChanged",
+    "SceneCreated",
+    "SceneRemoved",
+    "InputCreated",
+    "InputRemoved",
+    "SceneTransitionEnded",
+    "StudioModeStateChanged",
+    "ExitStarted",
+}
+"""Events worth an entry in the report."""
+
+
+class Leaving(Exception):
+    """OBS says that it exits: let go of it, or it waits for the closing handshake."""
+
+
+@dataclass(slots=True)
+class Timing:
+    """When what is due, on the monotonic clock."""
+
+    converge: float = 0.0
+    tend: float = 0.0
+    poll: float = 0.0
+    failures: int = 0
+
+
+class Session:
+    """Raises ConnectionLost from anything; Leaving from `take_events`."""
+
+    def __init__(self, client: Client, files: CollectionFile | None, kept: frozenset[tuple[str, str]]) -> None:
+        self.client = client
+        version = client.call("GetVersion")
+        self.obs_version = str(version.get("obsVersion", ""))
+        self.outputs = OutputKeeper(client)
+        self._reconciler = Reconciler(client, Reader(client), self.outputs, files)
+        self._reconciler.kept.update(kept)
+        self.outcome: Outcome | None = None
+        self.output_findings: tuple[Impossible, ...] = ()
+        self.mutating = 0
+        self.events: deque[dict[str, JsonValue]] = deque(maxlen=30)
+        self.stats: Data = {}
+        self.due = Timing()
+        self._switching = False
+
+    @property
+    def kept(self) -> frozenset[tuple[str, str]]:
+        return frozenset(self._reconciler.kept)
+
+    def next_due(self) -> float:
+        return min(self.due.converge, self.due.tend)
+
+    def soon(self) -> None:
+        """Compare at once."""
+        self.due.converge = 0.0
+        self.due.failures = 0
+
+    def take_events(self) -> None:
+        """Read what OBS tells, and decide what it makes due."""
+        for event in self.client.events():
+            self._take(event)
+
+    def _take(self, event: ObsEvent) -> None:
+        now = time.monotonic()
+        if event.type in _TOLD:
+            self.events.append({"at": time.time(), "event": event.type, **_short(event.data)})
+        match event.type:
+            case "ExitStarted":
+                raise Leaving
+            case "CurrentSceneCollectionChanging" | "CurrentProfileChanging":
+                # Reading while OBS tears down a collection has crashed it (notes/obs.md).
+                self._switching = True
+                self.due.converge = now + 5.0
+            case "CurrentSceneCollectionChanged" | "CurrentProfileChanged":
+                self._switching = False
+                self.due.converge = now + SETTLE
+            case name if name in _OUTPUT_EVENTS:
+                self.due.tend = now
+            case name if name not in _MEANINGLESS and not self._switching:
+                self.due.converge = min(self.due.converge, now + SETTLE)
+            case _:
+                pass
+
+    def work(self, desired: Desired, owned: Owned) -> bool:
+        """Do what is due; whether anything was."""
+        now = time.monotonic()
+        did = False
+        if now >= self.due.tend:
+            self.tend(desired)
+            did = True
+        if now >= self.due.converge:
+            self.converge(desired, owned)
+            did = True
+        return did
+
+    def converge(self, desired: Desired, owned: Owned) -> Outcome:
+        """Bring OBS to the document, and plan the next look."""
+        cpu = time.process_time()
+        self._switching = False
+        self.outputs.look()
+        try:
+            outcome = self._reconciler.converge(desired, owned)
+        except ReadFault:
+            self.due.converge = time.monotonic() + 0.5
+            if self.outcome is None:
+                raise
+            return self.outcome
+        cost = time.process_time() - cpu
+        self.outcome = outcome
+        self.mutating += outcome.mutating
+        now = time.monotonic()
+        pause = min(POLL_MOST, max(POLL_LEAST, cost / max(1, outcome.rounds) / POLL_SHARE))
+        if outcome.refused:
+            # What was refused is not asked for again at once, though asking made events of its own.
+            self._drain(0.1)
+            self.due.failures += 1
+            pause = min(RETRY_CAP, pause * 2**self.due.failures)
+        else:
+            self.due.failures = 0
+        self.due.converge = now + pause
+        if outcome.mutating:
+            self.due.tend = 0.0
+        return outcome
+
+    def tend(self, desired: Desired) -> None:
+        """Look after the outputs; once the first comparison is done, so that nothing streams half a scene."""
+        self.outputs.look()
+        self.stats = self._statistics()
+        wanted = desired.outputs
+        if self.outcome is not None:
+            self.output_findings = tuple(self.outputs.tend(wanted))
+        self.due.tend = time.monotonic() + 1.0
+
+    def findings(self) -> tuple[Impossible, ...]:
+        """What is wrong now."""
+        outcome = self.outcome
+        if outcome is None:
+            return self.output_findings
+        running = ", ".join(sorted(name.value for name in self.outputs.active))
+        held = tuple(
+            Impossible("WouldInterrupt", c.about, f"{c.words}: waits, it would interrupt what runs ({running})")
+            for c in outcome.held
+        )
+        return (*outcome.refused, *held, *self.output_findings)
+
+    def _statistics(self) -> Data:
+        answer = self.client.batch([Request("GetStats")])[0]
+        return answer.data if answer.ok else {}
+
+    def _drain(self, seconds: float) -> None:
+        """Take events without letting them make anything due."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            for event in self.client.events(left):
+                if event.type in _OUTPUT_EVENTS:
+                    self.due.tend = 0.0
+
+
+def _short(data: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """An event's plain values, without settings: those may hold secrets."""
+    return {key: value for key, value in data.items() if isinstance(value, str | bool) and "ettings" not in key}

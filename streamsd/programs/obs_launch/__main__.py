@@ -1,0 +1,79 @@
+"""python -m streamsd.programs.obs_launch LAUNCH.json: see the package."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from streamsd.programs.obs_launch.files import Launch, prepare
+from streamsd.programs.obs_launch.window import WindowFault, close_window
+
+CLOSE_WITHIN = 6.0
+"""Seconds for closing the window: OBS ends its outputs and writes its collection meanwhile."""
+
+INTERRUPT_WITHIN = 3.0
+
+_PR_SET_PDEATHSIG = 1
+_TITLE = "OBS"
+_WATCHED = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+
+
+def main() -> int:
+    """OBS's exit code; 128 + N when signal N ended it; 0 when it ended because it was asked to (how it came to its
+    end then is in its log, and no failure of the unit)."""
+    launch = Launch.read(Path(sys.argv[1]))
+    prepare(launch)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)  # taken one by one by sigtimedwait
+    libc = ctypes.CDLL(None, use_errno=True)
+    ours = os.getpid()
+
+    def tie() -> None:
+        # If the launcher is killed, OBS must not live on without anybody to end it.
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
+        if os.getppid() != ours:
+            os._exit(1)
+
+    with subprocess.Popen(launch.argv, preexec_fn=tie) as obs:  # noqa: PLW1509  # no threads here
+        asked = not _ended(obs, None, {signal.SIGTERM, signal.SIGINT})
+        if asked:
+            _end(obs)
+        code = obs.wait()
+    if asked:
+        return 0
+    return 128 - code if code < 0 else code
+
+
+def _ended(obs: subprocess.Popen[bytes], seconds: float | None, stops: set[signal.Signals]) -> bool:
+    """Wait for OBS to end: at most so long, and not past one of these signals."""
+    until = None if seconds is None else time.monotonic() + seconds
+    while obs.poll() is None:
+        left = 3600.0 if until is None else until - time.monotonic()
+        if left <= 0:
+            return False
+        taken = signal.sigtimedwait(_WATCHED, left)
+        if taken is not None and taken.si_signo in stops:
+            return False
+    return True
+
+
+def _end(obs: subprocess.Popen[bytes]) -> None:
+    try:
+        close_window(os.environ["DISPLAY"], None, _TITLE)
+        if _ended(obs, CLOSE_WITHIN, set()):
+            return
+    except (WindowFault, KeyError) as fault:
+        sys.stderr.write(f"the window of OBS cannot be closed: {fault}\n")
+    obs.send_signal(signal.SIGINT)
+    if not _ended(obs, INTERRUPT_WITHIN, set()):
+        sys.stderr.write("OBS did not end: killed\n")
+        obs.kill()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
