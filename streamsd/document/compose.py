@@ -202,7 +202,7 @@ class Composer:
             )
             return body
         for host, entry in hosts.entries.items():
-            over = self._overlay(host, entry)
+            over = self._overlay(host, entry.placed)
             if over and host in self._hosts:
                 body = overlay(body, over, self._budget)
         return body

@@ -36,12 +36,13 @@ class Derivation:
     def resolve(self, name: str) -> Entry | None:
         """The entry as it stands once everything it extends is merged below it."""
         entry = self._entries[name]
-        value = entry.value
-        if not isinstance(value, MapNode) or KEY not in value.entries:
+        if not isinstance(entry.value, MapNode) or KEY not in entry.value.entries:
             return entry
         if name not in self._done:
             self._chain.append(name)
-            self._done[name] = self._merged(entry, value)
+            entry = entry.placed
+            assert isinstance(entry.value, MapNode)
+            self._done[name] = self._merged(entry, entry.value)
             self._chain.pop()
         return self._done[name]
 
@@ -74,6 +75,7 @@ class Derivation:
         below = self.resolve(base)
         if below is None:
             return None
+        below = below.placed
         own = map_of({key: e for key, e in value.entries.items() if key != KEY}, value)
         if isinstance(below.value, ScalarNode) and below.value.value is None:
             return Entry(entry.key, own)

@@ -153,7 +153,7 @@ class Interpolation:
             assert self._variables is not None
             self._chain.append(name)
             try:
-                self._resolved[name] = self.node(self._variables[name].value)
+                self._resolved[name] = self.node(self._variables[name].placed.value)
             finally:
                 self._chain.pop()
         return self._resolved[name]

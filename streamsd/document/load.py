@@ -56,7 +56,8 @@ class _Locate:
     entry: Entry
 
     def __call__(self, path: FieldPath) -> Source | None:
-        return locate(self.entry.key, self.entry.value, path)
+        entry = self.entry.placed
+        return locate(entry.key, entry.value, path)
 
 
 def load(
@@ -100,6 +101,7 @@ class _Resources:
         self._interpolation = Interpolation(files, body.get(VARS, {}), findings, budget)
         self._entries: dict[Address, Entry] = {}
         self._references: dict[Address, tuple[Reference, ...]] = {}
+        self._directories: dict[str, Path] = {}
 
     def all(self) -> dict[Address, Resource[Any]]:
         self._interpolation.check_variables()
@@ -124,19 +126,25 @@ class _Resources:
 
     def _resource(self, kind: Kind[Any], address: Address, entry: Entry) -> Resource[Any] | None:
         if entry.value.dynamic:
-            entry = Entry(entry.key, self._interpolation.node(entry.value))
+            entry = Entry(entry.key, self._interpolation.node(entry.placed.value))
             if isinstance(entry.value, BrokenNode):
                 return None
         self._budget.spend(entry.value.size, source_of(entry.key))
         checked = check(kind, entry, self._findings, (kind.section, address.name))
-        if checked is None:
-            return None
         self._entries[address] = entry
         self._references[address] = checked.references
-        return Resource(address, checked.spec, _Locate(entry), Path(entry.key.file).absolute().parent)
+        if checked.spec is None:
+            return None
+        return Resource(address, checked.spec, _Locate(entry), self._directory(entry.key.file))
+
+    def _directory(self, file: str) -> Path:
+        found = self._directories.get(file)
+        if found is None:
+            found = self._directories[file] = Path(file).absolute().parent
+        return found
 
     def _locate(self, address: Address, path: FieldPath) -> Source | None:
-        entry = self._entries[address]
+        entry = self._entries[address].placed
         return locate(entry.key, entry.value, path)
 
     def _path(self, address: Address, path: FieldPath) -> FieldPath:

@@ -32,7 +32,10 @@ def overlay(base: Body, over: Body, budget: Budget) -> Body:
         into = merged.setdefault(section, {})
         for name, entry in entries.items():
             below = into.get(name)
-            into[name] = Entry(below.key, deep_merge(below.value, entry.value, budget)) if below else entry
+            if below is None:
+                into[name] = entry
+            else:
+                into[name] = Entry(below.key, deep_merge(below.placed.value, entry.placed.value, budget))
     return merged
 
 

@@ -89,6 +89,13 @@ class Entry(NamedTuple):
     key: ScalarNode
     value: Node
     raw: str | None = None
+    shift: int = 0
+    """How many lines further down `value` stands now than its nodes say: what was read before an edit above it."""
+
+    @property
+    def placed(self) -> Entry:
+        """The entry with every node at its own line."""
+        return Entry(self.key, moved(self.value, self.shift), self.raw) if self.shift else self
 
 
 Node: TypeAlias = ScalarNode | ListNode | MapNode
@@ -127,6 +134,24 @@ def list_of(items: tuple[Node, ...], like: ListNode) -> ListNode:
         like.end_line,
         like.end_column,
     )
+
+
+def moved(node: Node, lines: int) -> Node:
+    """The same tree, further down."""
+    if isinstance(node, ListNode):
+        node = node._replace(items=tuple(moved(item, lines) for item in node.items))
+    elif isinstance(node, MapNode):
+        node = node._replace(
+            entries={
+                name: Entry(moved_key(e.key, lines), moved(e.value, lines + e.shift), e.raw)
+                for name, e in node.entries.items()
+            }
+        )
+    return node._replace(line=node.line + lines, end_line=node.end_line + lines)
+
+
+def moved_key(key: ScalarNode, lines: int) -> ScalarNode:
+    return key._replace(line=key.line + lines, end_line=key.end_line + lines)
 
 
 def kind_of(node: Node) -> str:

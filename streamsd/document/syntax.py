@@ -58,6 +58,10 @@ def fault(error: MarkedYAMLError, text: str, file: str) -> Diagnostic:
         return _syntax("a text in quotes has no end", "close the quotes that open here", at(begun, 1))
     if "expected ',' or" in problem:
         close = problem[-2]
+        if "${" in here[begun[1] if begun[0] == line else 0 :]:
+            return _syntax(
+                "an expression in brackets", 'inside of { } and [ ] put it in quotes: "${...}"', at(begun, 1)
+            )
         what = "list" if close == "]" else "mapping"
         return _syntax(
             f"a {what} in brackets has no end", f"close it with '{close}', or put a comma here", at(begun, 1)

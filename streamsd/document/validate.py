@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from streamsd.core.diagnostics import FieldPath
 from streamsd.core.kind import Kind, Reference, Spec, references_of
@@ -19,7 +20,7 @@ from streamsd.core.secret import MASK, Secret
 from streamsd.document.cache import CostCache
 from streamsd.document.findings import Findings
 from streamsd.document.interpolate import EnvNode
-from streamsd.document.nodes import Entry, ListNode, MapNode, Node, ScalarNode, locate
+from streamsd.document.nodes import Entry, ListNode, MapNode, Node, ScalarNode, locate, map_of
 from streamsd.document.shape import holds_secrets
 from streamsd.document.words import explain
 
@@ -28,9 +29,9 @@ Plain: TypeAlias = "bool | int | float | str | Secret | list[Plain] | dict[str, 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A valid spec, what it refers to, and where secrets stand in it that the file itself spells out."""
+    """A spec (None when it has errors), what it refers to, and where secrets stand in it that the file spells out."""
 
-    spec: Spec
+    spec: Spec | None
     references: tuple[Reference, ...]
     inline: tuple[FieldPath, ...]
 
@@ -38,27 +39,26 @@ class Checked:
 _CHECKED: CostCache[Checked] = CostCache(16 * 1024 * 1024)
 
 
-def check(kind: Kind[Any], entry: Entry, findings: Findings, prefix: FieldPath) -> Checked | None:
-    """Validate one resource, whose nodes hold no expressions any more. None when there are errors."""
+def check(kind: Kind[Any], entry: Entry, findings: Findings, prefix: FieldPath) -> Checked:
+    """Validate one resource, whose nodes hold no expressions any more."""
     key = (kind.spec, entry.key.column, entry.raw) if entry.raw is not None and not entry.value.dynamic else None
     checked = _CHECKED.get(key) if key else None
     if checked is None:
-        checked = _check(kind.spec, entry, findings, prefix)
-        if checked is not None and key is not None and entry.raw is not None:
+        checked = _check(kind.spec, entry.placed, findings, prefix)
+        if checked.spec is not None and key is not None and entry.raw is not None:
             _CHECKED.put(key, checked, 8 * len(entry.raw))
-    if checked is not None:
-        for path in checked.inline:
-            findings.warning(
-                "secret-inline",
-                f"the secret {path[-1]} stands in the profile itself",
-                locate(entry.key, entry.value, path),
-                hint="put it in a file of mode 600 and write ${secret:file:PATH}",
-                path=(*prefix, *path),
-            )
+    for path in checked.inline:
+        findings.warning(
+            "secret-inline",
+            f"the secret {path[-1]} stands in the profile itself",
+            locate(entry.key, entry.placed.value, path),
+            hint="put it in a file of mode 600 and write ${secret:file:PATH}",
+            path=(*prefix, *path),
+        )
     return checked
 
 
-def _check(model: type[Spec], entry: Entry, findings: Findings, prefix: FieldPath) -> Checked | None:
+def _check(model: type[Spec], entry: Entry, findings: Findings, prefix: FieldPath) -> Checked:
     value = entry.value
     if isinstance(value, ScalarNode) and value.value is None and not value.text:
         value = MapNode({}, 1, 0, False, False, value.file, value.line, value.column, value.end_line, value.end_column)
@@ -74,7 +74,7 @@ def _check(model: type[Spec], entry: Entry, findings: Findings, prefix: FieldPat
         except ValidationError as last:
             errors = last.errors(include_url=False, include_input=False)
             findings.extend(explain(errors, model, Entry(entry.key, retyped), prefix))
-            return None
+            return Checked(None, _references_despite(model, retyped, errors), ())
         value = retyped
     inline = tuple(_inline_secrets(spec, value, ())) if holds_secrets(model) else ()
     return Checked(spec, tuple(references_of(spec)), inline)
@@ -82,10 +82,23 @@ def _check(model: type[Spec], entry: Entry, findings: Findings, prefix: FieldPat
 
 def _validate(model: type[Spec], value: Node) -> Spec:
     spec = model.model_validate_json(json.dumps(plain(value, masked=True)), strict=True)
-    if _has_secret(value):
-        # The first pass saw `***`: it was for types. This one carries the secrets, and refuses them where none belongs.
+    if holds_secrets(model) or _has_secret(value):
+        # The first pass saw `***`: it was for types. This one carries the secrets and refuses them where none belongs;
+        # and from JSON, pydantic would take every text for a secret in `str | Secret`.
         spec = model.model_validate(plain(value))
     return spec
+
+
+def _references_despite(model: type[Spec], value: Node, errors: list[ErrorDetails]) -> tuple[Reference, ...]:
+    """What a faulty resource refers to, as far as the rest of it is valid: so that a wrong name is told as well."""
+    if not isinstance(value, MapNode):
+        return ()
+    faulty = {error["loc"][0] for error in errors if error["loc"]}
+    rest = map_of({name: entry for name, entry in value.entries.items() if name not in faulty}, value)
+    try:
+        return tuple(references_of(_validate(model, rest)))
+    except ValidationError:
+        return ()
 
 
 def plain(node: Node, *, masked: bool = False) -> Plain:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -265,7 +266,7 @@ def _type_hint(wanted: str, node: Node | None, name: str, hidden: bool) -> str:
         case "a whole number" | "a number" if isinstance(node.value, str) and re.fullmatch(r"-?\d+(\.\d+)?", node.text):
             return f"write it without quotes: {text}"
         case "a list":
-            return f"write [{text}]"
+            return f"write {json.dumps(node.text.split())}" if " " in text and text == node.text else f"write [{text}]"
         case _:
             return ""
 
@@ -275,7 +276,7 @@ def _about(model: type[BaseModel], loc: FieldPath) -> str:
     for found in models_at(model, loc[:-1]):
         info = fields_of(found).get(str(loc[-1]))
         if info is not None and info.description:
-            return info.description.strip().split("\n\n")[0].replace("\n", " ")
+            return info.description.replace("\n", " ").split(". ")[0].strip().removesuffix(".")
     return ""
 
 
