@@ -1,0 +1,170 @@
+"""From text to a tree that holds nothing but what the language has, with bounds, and errors that say where."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+MAX_LENGTH = 2000
+MAX_NODES = 400
+MAX_DEPTH = 40
+MAX_LITERAL = 10**18
+
+
+class ExpressionError(Exception):
+    """A fault in an expression. `start` and `end` count characters of the text from 0; `end` is exclusive."""
+
+    def __init__(self, message: str, hint: str = "", start: int = 0, end: int = 0) -> None:
+        self.message = message
+        self.hint = hint
+        self.start = start
+        self.end = max(end, start)
+        super().__init__(message)
+
+    def place(self, text: str) -> str:
+        """The message with its place: `unknown field 'temp' (at character 9: 'temp')`."""
+        piece = text[self.start : self.end].replace("\n", " ")
+        piece = piece if len(piece) <= 40 else piece[:37] + "..."
+        shown = f": {piece!r}" if piece and piece != text.strip() else ""
+        return f"{self.message} (at character {self.start + 1}{shown})"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A parsed expression and what is needed to say where a node stands in its text."""
+
+    text: str
+    tree: ast.expr
+    lines: tuple[str, ...]
+
+    def span(self, node: ast.AST) -> tuple[int, int]:
+        """Characters of the text that the node covers. Python counts bytes of UTF-8 within a line."""
+        line = getattr(node, "lineno", 1)
+        end_line = getattr(node, "end_lineno", line) or line
+        start = self._at(line, getattr(node, "col_offset", 0))
+        return start, self._at(end_line, getattr(node, "end_col_offset", 0) or 0)
+
+    def _at(self, line: int, byte: int) -> int:
+        before = sum(len(text) for text in self.lines[: line - 1])
+        within = self.lines[line - 1] if line <= len(self.lines) else ""
+        # One character was put in front (a parenthesis, so that an expression may go over several lines).
+        return max(0, before + len(within.encode()[:byte].decode(errors="replace")) - 1)
+
+    def error(self, node: ast.AST, message: str, hint: str = "") -> ExpressionError:
+        start, end = self.span(node)
+        return ExpressionError(message, hint, start, end)
+
+
+_ALLOWED: tuple[type[ast.AST], ...] = (
+    ast.Constant,
+    ast.Name,
+    ast.Attribute,
+    ast.Subscript,
+    ast.Slice,
+    ast.Call,
+    ast.BinOp,
+    ast.UnaryOp,
+    ast.BoolOp,
+    ast.Compare,
+    ast.IfExp,
+    ast.List,
+    ast.Dict,
+    ast.JoinedStr,
+    ast.FormattedValue,
+)
+
+_REFUSED: dict[str, tuple[str, str]] = {
+    "Lambda": ("functions cannot be defined", "use the function table, or a `custom` step"),
+    "ListComp": (
+        "comprehensions are not part of the language",
+        "use `flatten`, or functions such as sum, sort, unique",
+    ),
+    "SetComp": ("comprehensions are not part of the language", "use functions such as unique"),
+    "DictComp": ("comprehensions are not part of the language", ""),
+    "GeneratorExp": ("comprehensions are not part of the language", "use functions such as sum or mean"),
+    "NamedExpr": ("':=' does not assign", "give the value a name in a `set` or `map` step"),
+    "Await": ("'await' is not part of the language", ""),
+    "Yield": ("'yield' is not part of the language", ""),
+    "YieldFrom": ("'yield' is not part of the language", ""),
+    "Starred": ("'*' cannot spread a list", ""),
+    "Tuple": ("a comma makes a tuple, which the language does not have", "write a list: [a, b]"),
+    "Set": ("sets are not part of the language", "write a list: [a, b]"),
+}
+
+
+def parse(text: str) -> Source:
+    """Parse; ExpressionError when it is too long, not an expression, or holds what the language has not."""
+    if len(text) > MAX_LENGTH:
+        raise ExpressionError(
+            f"an expression has at most {MAX_LENGTH} characters; this has {len(text)}", "split it over `set` steps"
+        )
+    if not text.strip():
+        raise ExpressionError("an expression is empty", "write a condition such as temp_c > -40")
+    try:
+        tree = ast.parse(f"({text}\n)", mode="eval").body
+    except SyntaxError as fault:
+        raise _syntax(text, fault) from None
+    except (RecursionError, MemoryError, ValueError):
+        raise ExpressionError("this nests too deep to be read", f"at most {MAX_DEPTH} levels") from None
+    source = Source(text, tree, tuple(f"({text}".splitlines(keepends=True)))
+    _bound(source)
+    return source
+
+
+def _bound(source: Source) -> None:
+    """Walk without recursion: the tree of a hostile text may be deeper than the interpreter's stack."""
+    pending: list[tuple[ast.AST, int]] = [(source.tree, 1)]
+    count = 0
+    while pending:
+        node, depth = pending.pop()
+        if isinstance(node, ast.expr_context | ast.operator | ast.unaryop | ast.boolop | ast.cmpop):
+            continue
+        count += 1
+        if count > MAX_NODES:
+            raise ExpressionError(f"an expression has at most {MAX_NODES} parts", "split it over `set` steps")
+        if depth > MAX_DEPTH:
+            raise source.error(node, f"an expression nests at most {MAX_DEPTH} deep")
+        if not isinstance(node, _ALLOWED) and not isinstance(node, ast.keyword):
+            message, hint = _REFUSED.get(type(node).__name__, ("this is not part of the language", ""))
+            raise source.error(node, message, hint)
+        _check_node(source, node)
+        pending += [(child, depth + 1) for child in ast.iter_child_nodes(node)]
+
+
+def _check_node(source: Source, node: ast.AST) -> None:
+    match node:
+        case ast.Constant(value=int() as number) if not isinstance(number, bool) and abs(number) > MAX_LITERAL:
+            raise source.error(node, f"whole numbers are at most {MAX_LITERAL}")
+        case ast.Constant(value=value) if isinstance(value, complex | bytes) or value is Ellipsis:
+            raise source.error(node, "this is not a value of the language")
+        case ast.BinOp(op=ast.Pow()):
+            raise source.error(node, "'**' is not part of the language", "write pow(x, y)")
+        case ast.BinOp(op=ast.LShift() | ast.RShift() | ast.BitAnd() | ast.BitOr() | ast.BitXor() | ast.MatMult()):
+            raise source.error(node, "bit operators are not part of the language", "for conditions write 'and', 'or'")
+        case ast.UnaryOp(op=ast.Invert()):
+            raise source.error(node, "'~' is not part of the language", "write 'not'")
+        case ast.FormattedValue(conversion=conversion, format_spec=spec) if conversion != -1 or spec is not None:
+            raise source.error(node, "f-strings take no format", "write {format_number(x, 2)}")
+        case ast.Call(keywords=[first, *_]):
+            raise source.error(first, "arguments have no names", "write them in the order of the function table")
+        case _:
+            pass
+
+
+def _syntax(text: str, fault: SyntaxError) -> ExpressionError:
+    lines = f"({text}\n)".splitlines(keepends=True)
+    line = max(1, fault.lineno or 1)
+    start = max(0, sum(len(part) for part in lines[: line - 1]) + (fault.offset or 1) - 2)
+    start = min(start, max(0, len(text) - 1))
+    for wrong, right in (("&&", "and"), ("||", "or")):
+        if wrong in text:
+            at = text.index(wrong)
+            return ExpressionError(f"{wrong!r} is not an operator", f"write {right!r}", at, at + 2)
+    bang = next((i for i, c in enumerate(text) if c == "!" and text[i + 1 : i + 2] != "="), None)
+    if bang is not None and "'" not in text and '"' not in text:
+        return ExpressionError("'!' is not an operator", "write 'not'", bang, bang + 1)
+    if "Maybe you meant '==' or ':=' instead of '='" in fault.msg or "cannot assign" in fault.msg:
+        return ExpressionError("'=' does not compare", "write '=='", start, start + 1)
+    if "too many nested" in fault.msg:
+        return ExpressionError("this nests too deep to be read", f"at most {MAX_DEPTH} levels", start, start)
+    return ExpressionError(f"this is not an expression: {fault.msg.split('.')[0]}", "", start, start + 1)

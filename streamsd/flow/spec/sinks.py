@@ -1,0 +1,263 @@
+"""Where the results of a flow go."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from streamsd.core.change import OnChange
+from streamsd.core.kind import Spec
+from streamsd.core.secret import Secret
+from streamsd.core.units import Seconds, Size
+from streamsd.flow.spec.sources import Listen, Port
+from streamsd.flow.spec.steps import Step
+from streamsd.flow.spec.words import Expression, FieldName, Login, Tls
+
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
+
+
+class FileSink(Spec):
+    """Appends to a file. After a crash it is cut to where the state was stored: each result is in it exactly once."""
+
+    path: str
+    """The file."""
+    rotate: Size | None = None
+    """From that size on a new file is begun; the old ones are named path.1, path.2, …"""
+    keep: Annotated[int, Field(ge=1, le=1000)] = 5
+    """How many old ones are kept."""
+
+
+class Stdout(Spec):
+    """The standard output: for `streamsd flow run`."""
+
+
+class HttpSink(Spec):
+    """A webhook: batches are sent with POST until the answer is 2xx."""
+
+    url: Annotated[str, Field(pattern=r"^https?://")]
+    """Where."""
+    batch: Annotated[int, Field(ge=1, le=100_000)] = 500
+    """Results in one request: as NDJSON; 1 sends each as JSON of its own."""
+    token: Secret | None = None
+    """Sent as `Authorization: Bearer …`."""
+    sign: Secret | None = None
+    """A key: the body's HMAC-SHA256 is sent as `X-Signature-256: sha256=…`."""
+    timeout: Seconds = Seconds(10)
+    """How long an answer may take before the request is sent again."""
+    tls: Tls | None = None
+    """Certificates."""
+
+
+class MqttSink(Spec):
+    """Publishes to an MQTT broker."""
+
+    host: str = "127.0.0.1"
+    """The broker."""
+    port: Port = 1883
+    """Its port."""
+    topic: Expression
+    """An expression: a topic in quotes `'rooms/mean'`, or `f'rooms/{room}'`."""
+    qos: Annotated[int, Field(ge=0, le=2)] = 1
+    """How sure the delivery is."""
+    retain: bool = False
+    """Whether the broker keeps the last one for those who come later."""
+    version: Literal["3.1.1", "5"] = "5"
+    """The protocol."""
+    client_id: str | None = None
+    """What the broker knows us by. None: a new name each time."""
+    login: Login | None = None
+    """Account and password."""
+    tls: Tls | None = None
+    """Encrypt the connection."""
+
+
+class KafkaSink(Spec):
+    """Produces to a Kafka topic."""
+
+    brokers: Annotated[list[str], Field(min_length=1)]
+    """`host:port` of one or more."""
+    topic: Expression
+    """An expression: a topic in quotes, or one that makes it."""
+    key: Expression | None = None
+    """The record's key: what the partition follows from."""
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "lz4"
+    """How batches are packed."""
+    login: Login | None = None
+    """SASL account and password."""
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    """How SASL proves it."""
+    tls: Tls | None = None
+    """Encrypt the connections."""
+
+
+class NatsSink(Spec):
+    """Publishes to NATS; with `stream: true`, to JetStream, and waits until it is stored."""
+
+    servers: Annotated[list[str], Field(min_length=1)] = ["nats://127.0.0.1:4222"]
+    """Addresses."""
+    subject: Expression
+    """An expression: a subject in quotes, or one that makes it."""
+    stream: bool = False
+    """Whether a JetStream stream takes it."""
+    login: Login | None = None
+    """Account and password."""
+    tls: Tls | None = None
+    """Encrypt the connection."""
+
+
+class AmqpSink(Spec):
+    """Publishes to RabbitMQ, with confirmation."""
+
+    host: str = "127.0.0.1"
+    """The broker."""
+    port: Port = 5672
+    """Its port."""
+    exchange: str = ""
+    """The exchange. Empty: the default one, which takes the queue's name as routing key."""
+    routing_key: Expression
+    """An expression: a key in quotes, or one that makes it."""
+    vhost: str = "/"
+    """The virtual host."""
+    login: Login | None = None
+    """Account and password. None: guest."""
+    tls: Tls | None = None
+    """Encrypt the connection."""
+
+
+class TcpSink(Spec):
+    """Lines to a TCP server."""
+
+    host: str
+    """The server."""
+    port: Port
+    """Its port."""
+    tls: Tls | None = None
+    """Encrypt the connection."""
+
+
+class UdpSink(Spec):
+    """One datagram each."""
+
+    host: str
+    """The receiver."""
+    port: Port
+    """Its port."""
+
+
+class FanOut(Spec):
+    """A server that sends every result to all who are connected; who is too slow loses the oldest, and is counted."""
+
+    listen: Listen
+    """Address and port."""
+    path: Annotated[str, Field(pattern=r"^/[^ ?#]*$")] = "/"
+    """The path that clients ask for."""
+    token: Secret | None = None
+    """What clients must send: `Authorization: Bearer …`, or `?token=…` from browsers."""
+    backlog: Annotated[int, Field(ge=0, le=100_000)] = 100
+    """How many of the newest results someone gets who connects."""
+    max_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """Further clients are refused, and counted."""
+    tls: Tls | None = None
+    """Our certificate."""
+
+
+class SqliteSink(Spec):
+    """Rows of a SQLite table."""
+
+    path: str
+    """The file."""
+    table: Identifier
+    """The table; it is made if it is not there."""
+    key: list[FieldName] = []
+    """Columns that name a row: a later result replaces it. Empty: every result is a row of its own."""
+
+
+class PostgresSink(Spec):
+    """Rows of a PostgreSQL table."""
+
+    url: Secret
+    """`postgresql://user:password@host/database`."""
+    table: Identifier
+    """The table; it is made if it is not there."""
+    key: list[FieldName] = []
+    """Columns that name a row: a later result replaces it. Empty: every result is a row of its own."""
+
+
+class Discard(Spec):
+    """Nowhere: results are counted only."""
+
+
+class Sink(Spec):
+    """Where results go: exactly one transport."""
+
+    file: FileSink | None = None
+    """A file."""
+    stdout: Stdout | None = None
+    """The standard output."""
+    http: HttpSink | None = None
+    """A webhook."""
+    mqtt: MqttSink | None = None
+    """An MQTT broker."""
+    kafka: KafkaSink | None = None
+    """A Kafka topic."""
+    nats: NatsSink | None = None
+    """NATS or JetStream."""
+    amqp: AmqpSink | None = None
+    """RabbitMQ."""
+    tcp: TcpSink | None = None
+    """A TCP server."""
+    udp: UdpSink | None = None
+    """Datagrams."""
+    websocket: FanOut | None = None
+    """A WebSocket server for many readers."""
+    sse: FanOut | None = None
+    """A server of Server-Sent Events for many readers."""
+    sqlite: SqliteSink | None = None
+    """A SQLite table."""
+    postgres: PostgresSink | None = None
+    """A PostgreSQL table."""
+    discard: Discard | None = None
+    """Nowhere."""
+    when: Annotated[Expression | None, OnChange.PATCH] = None
+    """Only results for which the condition holds."""
+    steps: Annotated[list[Step], OnChange.PATCH] = []
+    """Steps for this sink alone (no window, join or dedupe)."""
+    format: Annotated[Literal["json", "csv", "msgpack", "text"], OnChange.RESTART] = "json"
+    """How a result is written. `text`: the field `line` alone."""
+    delivery: Literal["at_least_once", "exactly_once"] | None = None
+    """What must be kept to when something crashes. None: the best that source and sink can do."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Sink:
+        given = [name for name in TRANSPORTS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"a sink has exactly one of: {', '.join(TRANSPORTS)}")
+        return self
+
+    @property
+    def transport(self) -> str:
+        """The key of the transport."""
+        return next(name for name in TRANSPORTS if getattr(self, name) is not None)
+
+
+TRANSPORTS = (
+    "file",
+    "stdout",
+    "http",
+    "mqtt",
+    "kafka",
+    "nats",
+    "amqp",
+    "tcp",
+    "udp",
+    "websocket",
+    "sse",
+    "sqlite",
+    "postgres",
+    "discard",
+)
+EXACT = frozenset({"file", "sqlite", "postgres", "discard"})
+"""Sinks that take back, after a crash, what they wrote after the state was stored."""
+ROWS = frozenset({"sqlite", "postgres"})
+"""Sinks that take fields, not text."""

@@ -1,0 +1,263 @@
+"""Where the messages of a flow come from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from streamsd.core.change import OnChange
+from streamsd.core.kind import Spec
+from streamsd.core.secret import Secret
+from streamsd.core.units import Seconds, Size
+from streamsd.flow.spec.steps import Step
+from streamsd.flow.spec.words import Expression, FieldName, FieldType, Login, RateLimit, Tls
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Listen = Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):\d{1,5}$", examples=["127.0.0.1:9000"])]
+
+
+class Generator(Spec):
+    """Makes messages, for tests and demos."""
+
+    fields: Annotated[dict[FieldName, Expression], Field(min_length=1)]
+    """The message's fields, over `n` (its number, from 0): `{device: "f'd{n % 500}'", temp_c: 20 + n % 7}`."""
+    rate: Annotated[float | None, Field(gt=0)] = None
+    """Messages a second. None: as fast as the flow takes them."""
+    count: Annotated[int | None, Field(ge=1)] = None
+    """How many. None: without end."""
+
+
+class FileSource(Spec):
+    """Lines of a file."""
+
+    path: str
+    """The file."""
+    follow: bool = False
+    """Go on reading what is added, also after the file was rotated away or cut, as `tail -F` does."""
+
+
+class Stdin(Spec):
+    """Lines of the standard input: for `streamsd flow run`."""
+
+
+class TcpSource(Spec):
+    """Lines that clients send over TCP."""
+
+    listen: Listen
+    """Address and port: `127.0.0.1:9000`."""
+    max_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """Further ones are closed at once, and counted."""
+    idle: Seconds | None = None
+    """A connection that sends nothing for that long is closed."""
+    tls: Tls | None = None
+    """Our certificate, for encrypted connections."""
+
+
+class UdpSource(Spec):
+    """Lines of UDP datagrams. The network, and a full buffer, may lose some: UDP has no back-pressure."""
+
+    listen: Listen
+    """Address and port."""
+    buffer: Size = Size(4 * 1024 * 1024)
+    """The kernel's receive buffer."""
+
+
+class HttpSource(Spec):
+    """POST and PUT requests: one message, or with `Content-Type: application/x-ndjson` one each line."""
+
+    listen: Listen
+    """Address and port."""
+    path: Annotated[str, Field(pattern=r"^/[^ ?#]*$")] = "/"
+    """The request's path."""
+    respond: Literal["stored", "received"] = "stored"
+    """`stored`: answer 200 once the messages are safe in every sink. `received`: answer 202 at once."""
+    token: Secret | None = None
+    """What a client must send: `Authorization: Bearer …`."""
+    max_body: Size = Size(16 * 1024 * 1024)
+    """Larger requests are answered 413."""
+    max_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """Further ones are closed at once, and counted."""
+    tls: Tls | None = None
+    """Our certificate, for https."""
+
+
+class MqttSource(Spec):
+    """Messages of an MQTT broker."""
+
+    host: str = "127.0.0.1"
+    """The broker."""
+    port: Port = 1883
+    """Its port."""
+    topics: Annotated[list[str], Field(min_length=1)]
+    """Topic filters: `sensors/+/temp`; `$share/group/sensors/#` shares them among the group's members."""
+    qos: Annotated[int, Field(ge=0, le=2)] = 1
+    """0: may lose messages. 1: each at least once. 2: each once from the broker."""
+    version: Literal["3.1.1", "5"] = "5"
+    """The protocol."""
+    client_id: str | None = None
+    """What the broker knows us by; it keeps messages for it while we are away. None: from the flow's name."""
+    session_expiry: Seconds = Seconds(3600)
+    """How long the broker keeps messages while we are away (MQTT 5)."""
+    login: Login | None = None
+    """Account and password."""
+    tls: Tls | None = None
+    """Encrypt the connection."""
+    keepalive: Seconds = Seconds(30)
+    """How often a sign of life is sent."""
+
+
+class KafkaSource(Spec):
+    """Records of Kafka topics. The offsets are kept with the flow's state, and committed for others to see."""
+
+    brokers: Annotated[list[str], Field(min_length=1)]
+    """`host:port` of one or more."""
+    topics: Annotated[list[str], Field(min_length=1)]
+    """Names of topics."""
+    group: str
+    """The consumer group that offsets are committed as."""
+    start: Literal["earliest", "latest"] = "earliest"
+    """Where a partition is begun that no offset is known of."""
+    login: Login | None = None
+    """SASL account and password."""
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    """How SASL proves it."""
+    tls: Tls | None = None
+    """Encrypt the connections."""
+
+
+class NatsSource(Spec):
+    """Messages of NATS; with `stream`, of JetStream, which keeps them until they are processed."""
+
+    servers: Annotated[list[str], Field(min_length=1)] = ["nats://127.0.0.1:4222"]
+    """Addresses."""
+    subject: str
+    """`sensors.*.temp`, `sensors.>`."""
+    queue: str | None = None
+    """Members of a queue group share the messages."""
+    stream: str | None = None
+    """The JetStream stream."""
+    durable: str | None = None
+    """The name of the consumer there. None: from the flow's name."""
+    login: Login | None = None
+    """Account and password."""
+    tls: Tls | None = None
+    """Encrypt the connection."""
+
+
+class AmqpSource(Spec):
+    """Messages of a RabbitMQ queue (AMQP 0-9-1)."""
+
+    host: str = "127.0.0.1"
+    """The broker."""
+    port: Port = 5672
+    """Its port."""
+    queue: str
+    """The queue; it is declared durable if it is not there."""
+    vhost: str = "/"
+    """The virtual host."""
+    prefetch: Annotated[int, Field(ge=1, le=65535)] = 10_000
+    """How many messages may be on the way or unprocessed."""
+    login: Login | None = None
+    """Account and password. None: guest."""
+    tls: Tls | None = None
+    """Encrypt the connection."""
+
+
+class WebsocketSource(Spec):
+    """WebSocket messages. One of `url`, `listen`."""
+
+    url: Annotated[str | None, Field(pattern=r"^wss?://")] = None
+    """A server to connect to, again and again."""
+    listen: Listen | None = None
+    """Or where clients connect to us."""
+    path: Annotated[str, Field(pattern=r"^/[^ ?#]*$")] = "/"
+    """The path that clients ask for."""
+    token: Secret | None = None
+    """Sent to the server, or asked of clients: `Authorization: Bearer …`."""
+    max_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """Further clients are refused, and counted."""
+    tls: Tls | None = None
+    """Certificates."""
+
+    @model_validator(mode="after")
+    def _one(self) -> WebsocketSource:
+        if (self.url is None) == (self.listen is None):
+            raise ValueError("websocket takes either url or listen")
+        return self
+
+
+class SseSource(Spec):
+    """Server-Sent Events of a server. The last event's id is kept, and sent when connecting again."""
+
+    url: Annotated[str, Field(pattern=r"^https?://")]
+    """The stream's address."""
+    events: list[str] = []
+    """Only events of these types. Empty: all."""
+    token: Secret | None = None
+    """Sent as `Authorization: Bearer …`."""
+    tls: Tls | None = None
+    """Certificates."""
+
+
+class Source(Spec):
+    """Where messages come from: exactly one transport, and how they are read."""
+
+    generator: Generator | None = None
+    """Makes messages."""
+    file: FileSource | None = None
+    """Lines of a file."""
+    stdin: Stdin | None = None
+    """Lines of the standard input."""
+    tcp: TcpSource | None = None
+    """Lines over TCP."""
+    udp: UdpSource | None = None
+    """Lines of datagrams."""
+    http: HttpSource | None = None
+    """Requests to us."""
+    mqtt: MqttSource | None = None
+    """An MQTT broker."""
+    kafka: KafkaSource | None = None
+    """Kafka topics."""
+    nats: NatsSource | None = None
+    """NATS or JetStream."""
+    amqp: AmqpSource | None = None
+    """A RabbitMQ queue."""
+    websocket: WebsocketSource | None = None
+    """WebSocket messages."""
+    sse: SseSource | None = None
+    """Server-Sent Events."""
+    format: Literal["json", "csv", "msgpack", "text"] = "json"
+    """How a message is read. `text`: one field, `line`."""
+    columns: list[FieldName] | None = None
+    """CSV: the names of the columns, in order. None: those of the schema."""
+    schema_: Annotated[dict[FieldName, FieldType] | None, Field(alias="schema", min_length=1)] = None
+    """The fields and their types. With it steps are checked before anything runs, and the flow is twice as quick; a
+    message that does not fit goes to the dead letters; fields it does not name are left out."""
+    steps: Annotated[list[Step], OnChange.PATCH] = []
+    """Steps of this source alone, before the flow's (no window or join)."""
+    limit: RateLimit | None = None
+    """What is taken in at most."""
+    max_message: Size = Size(1024 * 1024)
+    """Larger messages go to the dead letters, cut."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Source:
+        given = [name for name in TRANSPORTS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"a source has exactly one of: {', '.join(TRANSPORTS)}")
+        if self.format == "csv" and self.columns is None and self.schema_ is None:
+            raise ValueError("csv needs columns, or a schema that names them in order")
+        return self
+
+    @property
+    def transport(self) -> str:
+        """The key of the transport."""
+        return next(name for name in TRANSPORTS if getattr(self, name) is not None)
+
+
+TRANSPORTS = ("generator", "file", "stdin", "tcp", "udp", "http", "mqtt", "kafka", "nats", "amqp", "websocket", "sse")
+REPLAYABLE = frozenset({"generator", "file", "kafka"})
+"""Sources that can be read again from a position: what exactly-once needs."""
+FINITE = frozenset({"generator", "file", "stdin"})
+"""Sources that may come to an end."""
