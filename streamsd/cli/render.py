@@ -137,7 +137,11 @@ def wrong_conditions(resource: ResourceAnswer) -> list[ConditionAnswer]:
 def _problem_lines(status: StatusAnswer) -> list[str]:
     lines = []
     for resource in status["resources"]:
+        told: set[str] = set()
         for condition in wrong_conditions(resource):
+            if condition["message"] in told:
+                continue  # Degraded often repeats why it is not Ready
+            told.add(condition["message"])
             text = f"{condition['type']} is {condition['status']}: {condition['reason']}"
             message = harmless(condition["message"])
             name = paint(resource["address"], Colour.BOLD)
@@ -152,7 +156,7 @@ def _problem_lines(status: StatusAnswer) -> list[str]:
 
 def _summary(status: StatusAnswer) -> str:
     ready = sum(1 for resource in status["resources"] if resource["ready"])
-    state = "converged" if status["converged"] else "converging"
+    state = "converged" if status["converged"] else "not converged"
     return (
         f"{ready} of {len(status['resources'])} ready, generation {status['generation']} {state}, {status['profile']}"
     )

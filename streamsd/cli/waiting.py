@@ -73,7 +73,7 @@ def _judge(status: StatusAnswer, generation: int, seconds: float, *, over: bool)
     if status["observed_generation"] >= generation:
         if status["converged"]:
             return Waited("converged", Exit.OK, f"Converged: {_counted(status)}.", status)
-        lost = [resource for resource in status["resources"] if _gave_up(resource)]
+        lost = [resource for resource in status["resources"] if _gave_up(resource, generation)]
         if lost:
             return Waited("failed", Exit.FAILED, "Failed:\n" + "\n".join(_why(r) for r in lost), status)
     if over:
@@ -83,10 +83,13 @@ def _judge(status: StatusAnswer, generation: int, seconds: float, *, over: bool)
     return None
 
 
-def _gave_up(resource: ResourceAnswer) -> bool:
-    """Not ready, and nothing is being done about it but trying again at the cap."""
+def _gave_up(resource: ResourceAnswer, generation: int) -> bool:
+    """Not ready in this generation, and nothing is being done about it but trying again at the cap."""
     return not resource["ready"] and any(
-        condition["type"] == "Progressing" and condition["status"] == "False" for condition in resource["conditions"]
+        condition["type"] == "Progressing"
+        and condition["status"] == "False"
+        and condition["observed_generation"] >= generation
+        for condition in resource["conditions"]
     )
 
 

@@ -58,7 +58,7 @@ def test_status_says_what_is_wrong(streamsd: Command, service: FakeService) -> N
     assert "no: CrashLoop" in out
     assert "Stream/desktop  Ready is False: CrashLoop: encoder�[2J exits 1" in out
     assert "refused  /nowhere/p.yaml:4:7: there is no field 'fsp' [unknown-field]" in out
-    assert "0 of 1 ready, generation 3 converging" in out
+    assert "0 of 1 ready, generation 3 not converged" in out
 
 
 def test_plan_exits_0_2_and_1(streamsd: Command, service: FakeService, tmp_path: Path) -> None:
