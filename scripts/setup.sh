@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Sets up what is missing: system packages through apt, then the Python environment in .venv from requirements.lock.
+# usage: scripts/setup.sh demo|test
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+want=${1:?usage: scripts/setup.sh demo|test}
+# every process of a suite would compile every module anew
+unset PYTHONDONTWRITEBYTECODE
+export DEBIAN_FRONTEND=noninteractive PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+
+listed() { cat "$@" | sed 's/#.*//' | tr -s '[:space:]' '\n' | sed '/^$/d'; }
+
+installed() { [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+good_python() { # prints the first Python from 3.11 on that can make environments
+    local candidate
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+python_packages() { # what apt must bring so that good_python finds one
+    good_python >/dev/null && return
+    if python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || ! command -v python3 >/dev/null; then
+        echo python3 python3-venv
+    else
+        echo python3.11 python3.11-venv
+    fi
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo --preserve-env=DEBIAN_FRONTEND "$@"; fi
+}
+
+may_be_root() {
+    [ "$(id -u)" = 0 ] || { command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; }; }
+}
+
+system_packages() {
+    local files=(scripts/packages-demo.txt) missing=() package
+    [ "$want" = test ] && files+=(scripts/packages-test.txt)
+    if ! command -v apt-get >/dev/null; then
+        echo "No apt here: install these yourself if they are missing: $(listed "${files[@]}" | tr '\n' ' ')" >&2
+        return
+    fi
+    for package in $(listed "${files[@]}") $(python_packages); do
+        installed "$package" || missing+=("$package")
+    done
+    [ ${#missing[@]} = 0 ] && return
+    if ! may_be_root; then
+        echo "Some system packages are missing. Run this once, then the same command again:" >&2
+        echo "    sudo apt-get update && sudo apt-get install -y --no-install-recommends ${missing[*]}" >&2
+        exit 1
+    fi
+    echo "Installing ${missing[*]} ..."
+    local try
+    for try in 1 2 3; do
+        if as_root apt-get -q update && as_root apt-get -q install -y --no-install-recommends "${missing[@]}"; then
+            return
+        fi
+        echo "apt failed (try $try of 3)" >&2
+        sleep $((try * 5))
+    done >"${apt_log:=$(mktemp)}" 2>&1
+    cat "$apt_log" >&2
+    exit 1
+}
+
+python_environment() {
+    local stamp=.venv/streamsd-setup state
+    state=$(cat requirements.lock pyproject.toml | sha256sum)
+    [ -x .venv/bin/streamsd ] && [ "$(cat "$stamp" 2>/dev/null)" = "$state" ] && return
+    local python
+    python=$(good_python) || { echo "No Python from 3.11 on was found." >&2; exit 1; }
+    echo "Making the Python environment (.venv) with $("$python" --version) ..."
+    [ -x .venv/bin/pip ] || "$python" -m venv .venv
+    .venv/bin/pip install --quiet --retries 5 --require-hashes -r requirements.lock
+    .venv/bin/pip install --quiet --no-deps --no-build-isolation -e .
+    echo "$state" >"$stamp"
+}
+
+browser_modules() { # the player that the browser's tests play with
+    local place=tests/e2e/browser
+    [ "$want" = test ] && [ -f $place/package.json ] && [ ! -d $place/node_modules ] || return 0
+    if ! command -v npm >/dev/null; then
+        as_root apt-get -q install -y --no-install-recommends nodejs npm >/dev/null
+    fi
+    echo "Installing the browser's modules ..."
+    (cd $place && npm ci --no-audit --no-fund --silent)
+}
+
+system_packages
+python_environment
+browser_modules
