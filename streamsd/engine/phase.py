@@ -45,6 +45,20 @@ class Life:
             case Phase.STARTING | Phase.RUNNING | Phase.ENDED:
                 return False
 
+    def steady(self, now: float) -> bool:
+        """Whether it can be believed to run: one that failed again and again has to live a while first."""
+        return self.phase is Phase.RUNNING and (self.failures < 2 or now - self.since >= STEADY)
+
+    def settled(self, now: float) -> bool:
+        """Whether an apply may call it done: it outlived the moment in which a broken command ends."""
+        if self.phase is Phase.ENDED:
+            return True
+        return self.phase is Phase.RUNNING and now - self.since >= (STEADY if self.failures else SETTLED)
+
+
+STEADY = 3.0
+SETTLED = 0.3
+
 
 def spawned(life: Life, now: float) -> Life:
     """The runtime has started it."""

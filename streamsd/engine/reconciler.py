@@ -162,6 +162,7 @@ class Reconciler:
 
     def converged(self) -> bool:
         """Whether every resource is as declared and serves (or has ended as it should)."""
+        now = self._clock.monotonic()
         return (
             self.observed_generation == self.world.generation.number
             and not self._dirty
@@ -170,6 +171,12 @@ class Reconciler:
             and all(
                 self.conditions[a].is_true("Ready") and not self.conditions[a].is_true("Progressing")
                 for a in self.world.generation.resources
+            )
+            and all(
+                self.world.life(unit.id).settled(now)
+                for desired in self.world.generation.resources.values()
+                for unit in desired.compiled.units
+                if unit.id.role in desired.required
             )
         )
 
@@ -282,6 +289,8 @@ class Reconciler:
             for unit in desired.compiled.units
         ]
         due = [life.retry_at for life in lives if life.phase is Phase.WAITING and life.retry_at > now]
+        running = [life for life in lives if life.phase is Phase.RUNNING and not life.steady(now)]
+        due += [life.since + phase.STEADY for life in running]
         if address in self._setbacks and self._setbacks[address][1] > now:
             due.append(self._setbacks[address][1])
         if due:

@@ -109,6 +109,8 @@ def _lack(unit: Unit, world: World) -> Finding | None:
             observed = world.observed(unit.id)
             if observed is None or observed.state is not ProcessState.RUNNING:
                 return Finding("Stopping", f"{role} is stopping", role)
+            if not life.steady(world.clock.monotonic()):
+                return Finding("Recovering", f"{role} has failed {life.failures} times and has only just started", role)
             if unit.probes.readiness is None:
                 return None
             ready = world.ready.get(unit.id)

@@ -6,6 +6,7 @@ A kind is a folder with a `kind.py` that holds `KIND`. Others register theirs as
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 from importlib.metadata import entry_points
 
@@ -16,7 +17,7 @@ def load_kinds() -> Registry:
     """Import every kind. Two kinds of one name or section are a programming error: ValueError."""
     found: list[Kind] = []  # type: ignore[type-arg]  # kinds of every spec
     for module in pkgutil.iter_modules(__path__):
-        if module.ispkg:
+        if module.ispkg and importlib.util.find_spec(f"{__name__}.{module.name}.kind"):
             found.append(importlib.import_module(f"{__name__}.{module.name}.kind").KIND)
     found += [point.load() for point in entry_points(group="streamsd.kinds")]
     for what in ("name", "section"):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 from tests.e2e.host import Host, alive
 
@@ -161,25 +163,30 @@ def test_two_applies_at_once_one_is_told_who_holds_it(host: Host) -> None:
     host.write(APPS)
     host.up("--no-watch")
     host.converged(1)
-    code = "import sys, threading\nfrom streamsd.cli.main import main\nmain(['apply', '--no-wait'])\n"
+    host.write(APPS + "".join(f"      a{n}: {{command: [sleep, '5']}}\n" for n in range(60)))
     for _ in range(20):
-        host.edit("version: 1", "version: 1\n# changed")
-        both = [
-            subprocess.Popen(
-                [sys.executable, "-c", code],
-                env=host.environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for _ in range(4)
-        ]
-        outputs = [process.communicate(timeout=60)[1] for process in both]
-        refused = [o for process, o in zip(both, outputs, strict=True) if process.returncode != 0]
+        with ThreadPoolExecutor(6) as pool:
+            answers = list(pool.map(lambda n: _apply(host, f"caller {n}"), range(6)))
+        refused = [body for status, body in answers if status == 409]
         if refused:
-            assert "is applying" in refused[0]
+            assert refused[0]["error"] == "conflict"
+            assert "caller" in refused[0]["message"]
+            assert "is applying" in refused[0]["message"]
+            assert any(status == 200 for status, _ in answers)
             return
     raise AssertionError("never two at once")
+
+
+def _apply(host: Host, holder: str) -> tuple[int, dict[str, Any]]:
+    connection = HTTPConnection("streamsd")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(host.settings.api_socket))
+    body = json.dumps({"holder": holder})
+    connection.request("POST", "/v1/apply", body, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    found = answer.status, json.loads(answer.read())
+    connection.close()
+    return found
 
 
 def test_destroy_holds_and_apply_brings_back(host: Host) -> None:
