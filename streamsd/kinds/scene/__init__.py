@@ -1,0 +1,1 @@
+"""The kind Scene: what an OBS instance shows, declared."""

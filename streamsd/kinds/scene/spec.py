@@ -1,0 +1,241 @@
+"""What a profile says of a scene."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import ConfigDict, Field, model_validator
+
+from streamsd.core.change import OnChange
+from streamsd.core.kind import RefTo, Spec
+from streamsd.core.units import Resolution, Seconds
+from streamsd.kinds.scene.sources import (
+    AudioSource,
+    ColorSource,
+    FreeSource,
+    ImageSource,
+    MediaSource,
+    NetworkSource,
+    ScreenSource,
+    SlideshowSource,
+    TextSource,
+)
+from streamsd.kinds.scene.values import Align, Blend, Fit, Monitor, Pair, SourceName
+
+
+class FilterSpec(Spec):
+    """A filter on a source or a scene."""
+
+    name: Annotated[SourceName, OnChange.PATCH]
+    """Its name, unique on its source."""
+
+    kind: Annotated[str, OnChange.PATCH]
+    """OBS's own name of the kind, such as `color_filter_v2`, `crop_filter`, `gain_filter`."""
+
+    settings: Annotated[dict[str, Any], OnChange.PATCH] = Field(default_factory=dict)
+    """The filter's settings by OBS's own names. What is left out is OBS's default."""
+
+    enabled: Annotated[bool, OnChange.PATCH] = True
+    """Whether it takes effect."""
+
+    plugin: Annotated[bool, OnChange.NONE] = False
+    """It comes with a plugin that streamsd does not know: only OBS can check it."""
+
+
+class Crop(Spec):
+    """Pixels cut off a source, before it is scaled."""
+
+    left: Annotated[int, OnChange.PATCH] = Field(default=0, ge=0)
+    """From the left."""
+    right: Annotated[int, OnChange.PATCH] = Field(default=0, ge=0)
+    """From the right."""
+    top: Annotated[int, OnChange.PATCH] = Field(default=0, ge=0)
+    """From the top."""
+    bottom: Annotated[int, OnChange.PATCH] = Field(default=0, ge=0)
+    """From the bottom."""
+
+
+class SoundSpec(Spec):
+    """What comes out of a source that has sound."""
+
+    volume_db: Annotated[float, OnChange.PATCH] = Field(default=0.0, ge=-100.0, le=26.0)
+    """Volume in decibels: 0 as it comes, -100 silence."""
+    muted: Annotated[bool, OnChange.PATCH] = False
+    """Silent, whatever its volume."""
+    balance: Annotated[float, OnChange.PATCH] = Field(default=0.5, ge=0.0, le=1.0)
+    """0 is left, 1 is right."""
+    sync_ms: Annotated[int, OnChange.PATCH] = Field(default=0, ge=-950, le=20000)
+    """Milliseconds that the sound is delayed by."""
+    monitor: Annotated[Monitor, OnChange.PATCH] = "none"
+    """Whether it is also played to OBS's own sound device."""
+    tracks: Annotated[list[Annotated[int, Field(ge=1, le=6)]], OnChange.PATCH] = Field(default=[1, 2, 3, 4, 5, 6])
+    """The tracks that it is mixed into."""
+
+
+_FORMS = ("color", "image", "slideshow", "text", "media", "network", "screen", "audio", "input")
+
+
+def _one_form(*names: str) -> Any:
+    def add(schema: dict[str, Any]) -> None:
+        schema["oneOf"] = [{"required": [name]} for name in names]
+
+    return add
+
+
+class SourceSpec(Spec):
+    """A source by itself: exactly one of `color`, `image`, `slideshow`, `text`, `media`, `network`, `screen`, `audio`
+    and `input`."""
+
+    model_config = ConfigDict(json_schema_extra=_one_form(*_FORMS))
+
+    color: Annotated[ColorSource | None, OnChange.PATCH] = None
+    """A plain colour."""
+    image: Annotated[ImageSource | None, OnChange.PATCH] = None
+    """A picture from a file."""
+    slideshow: Annotated[SlideshowSource | None, OnChange.PATCH] = None
+    """Pictures, one after the other."""
+    text: Annotated[TextSource | None, OnChange.PATCH] = None
+    """Text, given or read from a file."""
+    media: Annotated[MediaSource | None, OnChange.PATCH] = None
+    """A video or sound file."""
+    network: Annotated[NetworkSource | None, OnChange.PATCH] = None
+    """A stream from the network."""
+    screen: Annotated[ScreenSource | None, OnChange.PATCH] = None
+    """What is on a display."""
+    audio: Annotated[AudioSource | None, OnChange.PATCH] = None
+    """Sound of a device."""
+    input: Annotated[FreeSource | None, OnChange.PATCH] = None
+    """Any input that OBS has, by its own names."""
+
+    sound: Annotated[SoundSpec | None, OnChange.PATCH] = None
+    """Volume and the like, of a source that has sound."""
+    filters: Annotated[list[FilterSpec], OnChange.PATCH] = Field(default=[])
+    """In the order in which they are applied."""
+
+    @model_validator(mode="after")
+    def _one(self) -> SourceSpec:
+        return _exactly_one(self, _FORMS)
+
+
+class _Placed(Spec):
+    """Where something lies and how it is shown."""
+
+    position: Annotated[Pair, OnChange.PATCH] = Field(default=[0.0, 0.0])
+    """Where it lies in pixels of the canvas, from the top left corner: [x, y]."""
+    align: Annotated[Align, OnChange.PATCH] = "top-left"
+    """Which point of it lies at `position`."""
+    scale: Annotated[Pair | float, OnChange.PATCH] = 1.0
+    """Its size as a factor, or two: [horizontal, vertical]."""
+    size: Annotated[Resolution | None, OnChange.PATCH] = None
+    """A box that it is fitted into, whatever its own size."""
+    fit: Annotated[Fit, OnChange.PATCH] = "stretch"
+    """How it is fitted into `size`: `stretch`, `inside` (whole, keeping its shape), `outside` (filling the box),
+    `width`, `height`, or `shrink` (only when it is larger)."""
+    fit_align: Annotated[Align, OnChange.PATCH] = "center"
+    """Where in the box it lies when it does not fill it."""
+    rotation: Annotated[float, OnChange.PATCH] = Field(default=0.0, gt=-360.0, lt=360.0)
+    """Degrees, clockwise."""
+    crop: Annotated[Crop, OnChange.PATCH] = Crop()
+    """What is cut off."""
+    visible: Annotated[bool, OnChange.PATCH] = True
+    """Whether it is shown."""
+    locked: Annotated[bool, OnChange.PATCH] = False
+    """Locked against the mouse in OBS's own window."""
+    blend: Annotated[Blend, OnChange.PATCH] = "normal"
+    """How it is laid over what lies below."""
+
+
+class MemberSpec(SourceSpec, _Placed):
+    """A member of a group: a source of its own, or one that is defined elsewhere (`source`)."""
+
+    model_config = ConfigDict(json_schema_extra=_one_form(*_FORMS, "source"))
+
+    name: Annotated[SourceName | None, OnChange.PATCH] = None
+    """The source's name in OBS. Needed unless `source` gives it."""
+    source: Annotated[SourceName | None, OnChange.PATCH] = None
+    """A source that the instance or another scene defines."""
+
+    @model_validator(mode="after")
+    def _one(self) -> MemberSpec:
+        return _named(_exactly_one(self, (*_FORMS, "source")))
+
+    @property
+    def source_name(self) -> str:
+        return self.source or self.name or ""
+
+
+class GroupSpec(Spec):
+    """Sources that are placed together."""
+
+    items: Annotated[list[MemberSpec], OnChange.PATCH] = Field(min_length=1)
+    """The members, the one on top first. Positions are relative to the group."""
+
+
+class ItemSpec(SourceSpec, _Placed):
+    """One thing in a scene: a source of its own, one that is defined elsewhere (`source`), another scene (`scene`), or
+    a group."""
+
+    model_config = ConfigDict(json_schema_extra=_one_form(*_FORMS, "source", "scene", "group"))
+
+    name: Annotated[SourceName | None, OnChange.PATCH] = None
+    """The source's name in OBS. Needed unless `source` or `scene` gives it."""
+    source: Annotated[SourceName | None, OnChange.PATCH] = None
+    """A source that the instance or another scene defines."""
+    scene: Annotated[str | None, RefTo("Scene", follows=False), OnChange.PATCH] = None
+    """Another scene, shown inside this one."""
+    group: Annotated[GroupSpec | None, OnChange.PATCH] = None
+    """A group of sources."""
+
+    @model_validator(mode="after")
+    def _one(self) -> ItemSpec:
+        return _named(_exactly_one(self, (*_FORMS, "source", "scene", "group")))
+
+    @property
+    def source_name(self) -> str:
+        """Its name in OBS."""
+        return self.source or self.scene or self.name or ""
+
+
+class SceneTransition(Spec):
+    """How it is come to this scene, instead of the instance's transition."""
+
+    name: Annotated[str | None, OnChange.PATCH] = None
+    """Cut, Fade, or one of the instance's `transitions`."""
+    duration: Annotated[Seconds | None, OnChange.PATCH] = None
+    """How long it takes."""
+
+
+class SceneSpec(Spec):
+    """A scene of OBS."""
+
+    items: Annotated[list[ItemSpec], OnChange.PATCH] = Field(default=[])
+    """What it shows, the one on top first, as OBS lists them."""
+    filters: Annotated[list[FilterSpec], OnChange.PATCH] = Field(default=[])
+    """Filters on the whole scene, in the order in which they are applied."""
+    transition: Annotated[SceneTransition | None, OnChange.PATCH] = None
+    """How it is come to this scene, instead of the instance's transition."""
+    description: Annotated[str, OnChange.NONE] = ""
+    """For people."""
+
+
+S = TypeVar("S", bound=SourceSpec)
+N = TypeVar("N", ItemSpec, MemberSpec)
+
+
+def _exactly_one(spec: S, forms: tuple[str, ...]) -> S:
+    given = [form for form in forms if getattr(spec, form) is not None]
+    if len(given) != 1:
+        what = f"{' and '.join(given)} are given" if given else "none is given"
+        raise ValueError(f"exactly one of {', '.join(forms)} says what it is; {what}")
+    return spec
+
+
+def _named(spec: N) -> N:
+    refers = [key for key in ("source", "scene") if getattr(spec, key, None) is not None]
+    if refers and spec.name is not None:
+        raise ValueError(f"{refers[0]} gives the name: leave name out")
+    if refers and (spec.filters or spec.sound):
+        raise ValueError(f"filters and sound belong where the {refers[0]} is defined, not where it is shown")
+    if not refers and spec.name is None:
+        raise ValueError("name is missing: what OBS calls the source")
+    return spec
