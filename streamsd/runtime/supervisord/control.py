@@ -140,7 +140,7 @@ class Connection:
         if self._fd < 0:
             return
         try:
-            data = self._peer.recv(1 << 20)
+            data = self._peer.recv(64 * 1024)
         except BlockingIOError:
             return
         except OSError:

@@ -68,35 +68,40 @@ class LogFile:
         self._policy = policy
 
     def append(self, data: bytes) -> int:
-        """The number of bytes written: fewer than given where the disk is full or the directory gone."""
+        """The number of bytes written: fewer than given where the disk is full or the directory gone.
+
+        A file is turned over between lines, if it has any.
+        """
         written = 0
         try:
-            fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            try:
-                if os.fstat(fd).st_size + len(data) > self._policy["max_bytes"] and os.fstat(fd).st_size > 0:
-                    os.close(fd)
-                    fd = -1
-                    self._turn_over()
-                    fd = os.open(
-                        self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-                    )
-                while written < len(data):
-                    written += os.write(fd, data[written:])
-            finally:
-                if fd >= 0:
-                    os.close(fd)
+            while written < len(data):
+                written += self._append_some(data[written:])
         except OSError:
-            return written  # counted as dropped by the caller and said in the log once there is room again
+            return written  # counted as dropped by the caller, and said in the log once there is room again
         return written
+
+    def _append_some(self, data: bytes) -> int:
+        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(fd).st_size
+            space = self._policy["max_bytes"] - size
+            if len(data) <= space:
+                return os.write(fd, data)
+            fits = data.rfind(b"\n", 0, max(0, space)) + 1
+            if size > 0 and fits == 0:
+                self._turn_over()
+                return 0
+            return os.write(fd, data[: fits or max(1, space)])
+        finally:
+            os.close(fd)
 
     def _turn_over(self) -> None:
         for number in range(self._policy["keep"], 0, -1):
-            older = f"{self._path}.{number}"
             newer = self._path if number == 1 else f"{self._path}.{number - 1}"
-            try:
-                os.replace(newer, older)
-            except FileNotFoundError:
-                continue
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(newer, f"{self._path}.{number}")
+        if self._policy["keep"] == 0:
+            Path(self._path).unlink()
 
 
 class _Read(Enum):

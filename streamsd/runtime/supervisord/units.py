@@ -378,8 +378,10 @@ def _place(cgroups: Cgroups, start: StartWire) -> Place | None:
     try:
         place = cgroups.place(start["slug"], with_cpu=limits["cpu_percent"] is not None)
         if place is not None:
-            place.limit_memory(limits["memory_bytes"])
-            place.limit_cpu(limits["cpu_percent"])
+            if limits["memory_bytes"] is not None:
+                place.limit_memory(limits["memory_bytes"])
+            if limits["cpu_percent"] is not None:
+                place.limit_cpu(limits["cpu_percent"])
     except OSError as fault:
         if place is not None:
             place.remove()
