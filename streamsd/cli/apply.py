@@ -41,7 +41,9 @@ def apply(
     rollback_on_failure: bool,
     allow_interrupt: bool,
 ) -> Exit:
-    """Apply the profile as it stands in the file, or exactly a saved PLANFILE, and wait until it is so.
+    """Apply the profile and wait until it is so.
+
+    As it stands in the file, or exactly as a saved PLANFILE has it; a stale plan is refused.
 
     Exit codes: 0 converged (with --no-wait: accepted), 1 refused or failed, 3 the time was over; it goes on.
     """

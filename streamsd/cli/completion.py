@@ -10,7 +10,7 @@ from streamsd.cli.command import Session, command
 @command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(session: Session, shell: str) -> None:
-    """Print the script that completes streamsd's commands in SHELL.
+    """Print the completion script of a SHELL.
 
     For bash: `source <(streamsd completion bash)`, or write it to
     ~/.local/share/bash-completion/completions/streamsd.

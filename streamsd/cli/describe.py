@@ -12,9 +12,9 @@ from streamsd.cli.render import describe_lines
 @command("describe")
 @click.argument("address")
 def describe(session: Session, address: str) -> None:
-    """Show all of ADDRESS (such as Stream/desktop): spec, processes with their argv, conditions, newest events.
+    """Show all that is known of ADDRESS.
 
-    Secrets are masked.
+    Spec, conditions, processes with their argv, newest events. Secrets are masked.
     """
     answer = session.client.get(resource_path(address))
     if session.json:

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 @click.argument("addresses", nargs=-1)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def destroy(session: Session, addresses: tuple[str, ...], yes: bool) -> None:
-    """Stop ADDRESSES and what depends on them, until the next apply; with none, every resource.
+    """Stop ADDRESSES and what depends on them.
 
-    The daemon goes on: `streamsd down` ends it too. The profile is not touched.
+    Until the next apply; without ADDRESSES, every resource. The daemon goes on: `streamsd down` ends it too.
+    The profile is not touched.
     """
     client = session.client
     graph: GraphAnswer = client.get("/v1/graph")

@@ -20,9 +20,11 @@ _MARKS = {"ok": ("✓", Colour.GREEN), "missing": ("✗", Colour.RED), "weak": (
 
 @command("doctor")
 def doctor(session: Session) -> Exit:
-    """Show what this host can do: programs, encoders that really work, displays, limits; and what to install.
+    """Show what this host can do, and what to install.
 
-    Needs no daemon. Exit codes: 0 streamsd can work here, 1 something it cannot do without is missing.
+    Programs, encoders that really work, displays, limits. Needs no daemon.
+
+    Exit codes: 0 streamsd can work here, 1 something it cannot do without is missing.
     """
     from streamsd.cli.host_checks import Verdict, all_checks
 

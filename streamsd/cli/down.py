@@ -22,7 +22,10 @@ from streamsd.core import unix_socket
     help="How long to wait until the daemon has ended.",
 )
 def down(session: Session, wait_s: float) -> Exit:
-    """Stop everything in reverse order, then the daemon. Does nothing when no daemon runs."""
+    """Stop everything, then the daemon.
+
+    In reverse order. Does nothing when no daemon runs.
+    """
     try:
         session.client.post("/v1/down")
     except Failure as failure:

@@ -23,7 +23,9 @@ _NAMED = ("seq", "at", "event", "address")
 )
 @click.option("--last", "-n", type=click.IntRange(min=0), help="Only the last so many of those there are.")
 def events(session: Session, address: str | None, follow: bool, since: int, last: int | None) -> None:
-    """Show what happened, oldest first: of everything, or of ADDRESS.
+    """Show what happened, oldest first.
+
+    To everything, or to ADDRESS.
 
     With --json: one object a line, with `seq`, `at` (RFC 3339, UTC), `event`, `address` and its own fields.
     """

@@ -9,9 +9,9 @@ from streamsd.cli.command import Session, command
 
 @command("export")
 def export(session: Session) -> None:
-    """Print every resource as {apiVersion, kind, name, spec, status}. Secrets are masked.
+    """Print every resource as an envelope.
 
-    YAML documents for people, a JSON list with --json.
+    {apiVersion, kind, name, spec, status}, secrets masked: YAML documents for people, a JSON list with --json.
     """
     envelopes = session.client.get("/v1/export")
     if session.json:

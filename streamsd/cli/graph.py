@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @command("graph")
 @click.option("--dot", is_flag=True, help="Write Graphviz's language: `streamsd graph --dot | dot -Tsvg`.")
 def graph(session: Session, dot: bool) -> None:
-    """Show what stands on what."""
+    """Show what depends on what."""
     answer: GraphAnswer = session.client.get("/v1/graph")
     if session.json:
         session.answer(answer)

@@ -25,7 +25,9 @@ from streamsd.cli.paint import Colour, harmless, paint
 )
 @click.option("--role", help="One process only, such as `encoder`; `streamsd describe ADDRESS` lists them.")
 def logs(session: Session, address: str, follow: bool, lines: int, role: str | None) -> None:
-    """Show what the processes of ADDRESS (such as Stream/desktop) wrote.
+    """Show what the processes of ADDRESS wrote.
+
+    ADDRESS is such as Stream/desktop; `streamsd status` lists them.
 
     With --json: one object a line, {"role", "line"}.
     """

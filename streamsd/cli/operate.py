@@ -18,9 +18,10 @@ from streamsd.cli.render import describe_lines
 @click.argument("operation")
 @click.argument("values", nargs=-1, metavar="[KEY=VALUE]...")
 def operate(session: Session, address: str, operation: str, values: tuple[str, ...]) -> None:
-    """Carry out an operator's command of ADDRESS's kind, such as switching a scene.
+    """Carry out an operator's command on ADDRESS.
 
-    The kind's reference page lists its operations. A VALUE is JSON where it can be read as such, else a text.
+    Such as switching a scene: the kind's reference page lists its operations. A VALUE is JSON where it can be
+    read as such, else a text.
     """
     arguments = dict(_argument(text) for text in values)
     answer = session.client.post(f"{resource_path(address)}/operations/{operation}", arguments)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Save the plan, for `streamsd apply FILE`."
 )
 def plan(session: Session, out: Path | None) -> Exit:
-    """Show what applying the profile would do, and why. Changes nothing.
+    """Show what applying the profile would do, and why.
+
+    Changes nothing.
 
     Exit codes: 0 nothing to do, 1 error, 2 there are changes.
     """

@@ -12,7 +12,7 @@ from streamsd.cli.command import Session, command
 @click.argument("address")
 @click.option("--role", help="One process only, such as `encoder`.")
 def restart(session: Session, address: str, role: str | None) -> None:
-    """Start the processes of ADDRESS (such as Stream/desktop) anew."""
+    """Start the processes of ADDRESS anew."""
     answer = session.client.post(f"{resource_path(address)}/restart", query={"role": role})
     if session.json:
         session.answer(answer)

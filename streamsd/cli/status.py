@@ -17,7 +17,10 @@ from streamsd.cli.render import status_lines
 @click.option("--watch", "-w", is_flag=True, help="Show it again and again, until Ctrl-C.")
 @click.option("--every", default=1.0, show_default=True, metavar="SECONDS", help="How often --watch looks.")
 def status(session: Session, watch: bool, every: float) -> Exit:
-    """Show every resource: whether it is ready, its processes, what is observed, what is wrong."""
+    """Show every resource, and what is wrong.
+
+    Whether it is ready and since when, its processes, what is observed.
+    """
     while True:
         answer = session.client.get("/v1/status")
         if session.json:

@@ -30,9 +30,10 @@ from streamsd.core.settings import Settings
     help="With --detach: how long to wait for its first answer.",
 )
 def up(session: Session, detach: bool, no_watch: bool, wait_s: float) -> Exit:
-    """Run the daemon: apply the profile, keep it so, and follow the file's changes.
+    """Run the daemon, which keeps what runs as the profile says.
 
-    In the foreground, until Ctrl-C or SIGTERM; what it started goes on then, and the next `up` takes it over.
+    It applies the profile, and again when its files change. In the foreground, until Ctrl-C or SIGTERM; what it
+    started goes on then, and the next `up` takes it over.
     `streamsd down` stops everything.
     """
     settings = session.settings

@@ -20,35 +20,51 @@ if TYPE_CHECKING:
 
 @command("validate")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
-def validate(session: Session, file: Path | None) -> Exit:
-    """Check the profile, or FILE, and show everything that is wrong in it. Needs no daemon, changes nothing.
+@click.option("--schema-only", is_flag=True, help="Check only what the published JSON Schema says, as an editor does.")
+def validate(session: Session, file: Path | None, schema_only: bool) -> Exit:
+    """Check the profile, or FILE, without a daemon.
+
+    Shows everything that is wrong, each with its place and what to write. Changes nothing.
 
     `streamsd plan` checks against this host too: its programs, ports and display numbers.
     """
-    from streamsd.document.load import load
     from streamsd.kinds import load_kinds
 
     profile = file.absolute() if file else session.settings.profile
-    loaded = load(profile, load_kinds(), host=socket.gethostname(), environ=dict(os.environ))
-    found = [_answer(diagnostic) for diagnostic in loaded.diagnostics]
+    registry = load_kinds()
+    count: int | None = None
+    if schema_only:
+        from streamsd.cli.schema_check import check_against_schema
+
+        found = [_answer(diagnostic) for diagnostic in check_against_schema(profile, registry)]
+    else:
+        from streamsd.document.load import load
+
+        loaded = load(profile, registry, host=socket.gethostname(), environ=dict(os.environ))
+        count = len(loaded.resources)
+        found = [_answer(diagnostic) for diagnostic in loaded.diagnostics]
+    valid = all(diagnostic["severity"] != "error" for diagnostic in found)
     if session.json:
-        session.answer({"valid": loaded.valid, "diagnostics": found})
+        session.answer({"valid": valid, "diagnostics": found})
     else:
         show_diagnostics(found)
-        click.echo(_summary(profile, len(loaded.resources), found))
-    return Exit.OK if loaded.valid else Exit.FAILED
+        click.echo(_summary(profile, count, found))
+    return Exit.OK if valid else Exit.FAILED
 
 
 def _answer(diagnostic: Diagnostic) -> DiagnosticAnswer:
     return cast("DiagnosticAnswer", diagnostic.to_json())
 
 
-def _summary(profile: Path, resources: int, found: list[DiagnosticAnswer]) -> str:
+def _summary(profile: Path, resources: int | None, found: list[DiagnosticAnswer]) -> str:
     errors = sum(1 for diagnostic in found if diagnostic["severity"] == "error")
-    warnings = len(found) - errors
-    words = [
-        f"{count} {word}{'s' * (count != 1)}" for count, word in ((errors, "error"), (warnings, "warning")) if count
-    ]
+    counted = [(errors, "error"), (len(found) - errors, "warning")]
+    words = ", ".join(_count(number, word) for number, word in counted if number)
     if errors:
-        return f"{profile} is not valid: {', '.join(words)}."
-    return f"{profile} is valid: {resources} resource{'s' * (resources != 1)}{', ' + words[0] if words else ''}."
+        return f"{profile} is not valid: {words}."
+    what = "" if resources is None else f": {_count(resources, 'resource')}"
+    return f"{profile} is valid{what}{', ' + words if words else ''}."
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"

@@ -1,0 +1,61 @@
+"""What is written about the project is true of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from streamsd.cli.failure import EXIT_MEANINGS, Exit
+from streamsd.cli.main import COMMANDS
+from streamsd.cli.reference import reference
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(#[^)\s]*)?\)")
+
+
+def test_the_page_of_the_commands_is_fresh() -> None:
+    assert (ROOT / "docs/cli.md").read_text() == reference(), "run `make docs`"
+
+
+def test_every_command_and_exit_code_is_on_it() -> None:
+    page = (ROOT / "docs/cli.md").read_text()
+    assert [line.split()[-1] for line in page.splitlines() if line.startswith("## streamsd ")] == list(COMMANDS)
+    assert set(EXIT_MEANINGS) == set(Exit)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for target, _ in LINK.findall(text):
+        if "://" not in target and not target.startswith("mailto:"):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_lock_file_covers_what_the_package_asks_for() -> None:
+    import tomllib
+
+    from packaging.requirements import Requirement
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(w for extra in project["optional-dependencies"].values() for w in extra)]
+    locked: dict[str, list[str]] = {}
+    for name, version in re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", (ROOT / "requirements.lock").read_text(), re.M):
+        locked.setdefault(_normal(name), []).append(version)
+    for text in wanted:
+        requirement = Requirement(text)
+        versions = locked.get(_normal(requirement.name), [])
+        assert any(requirement.specifier.contains(v, prereleases=True) for v in versions), f"{text}: run `make lock`"
+
+
+def test_the_lock_file_names_no_place_to_fetch_from() -> None:
+    text = (ROOT / "requirements.lock").read_text()
+    assert "://" not in text
+    assert "--index" not in text
+    assert "--hash=" in text
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
