@@ -83,7 +83,7 @@ class AppReady(Spec):
     file: Annotated[Word | None, OnChange.NONE] = None
     """This file exists and is not empty. A relative path is relative to the profile's file."""
 
-    command: Annotated[tuple[Word, ...] | None, OnChange.NONE] = Field(default=None, min_length=1)
+    command: Annotated[tuple[str, ...] | None, OnChange.NONE] = Field(default=None, min_length=1)
     """This command exits 0. It has the program's environment."""
 
     after: Annotated[Seconds | None, OnChange.NONE] = None
@@ -120,7 +120,7 @@ class AppSpec(Spec):
     audio: Annotated[str | None, RefTo("Audio")] = None
     """The sound device that it plays to."""
 
-    env: dict[Variable, EnvValue] = Field(default_factory=dict)
+    env: dict[Variable, EnvValue] = Field(default_factory=dict, json_schema_extra={"additionalProperties": False})
     """Environment variables beside PATH, HOME and LANG; a value may be a secret."""
 
     cwd: str | None = None

@@ -139,15 +139,15 @@ def read_cookie(authority: Path, number: int) -> bytes | None:
         data = file.read(1 << 16)
     wanted = str(number).encode()
     at = 0
-    while at + 2 <= len(data):
+    while at < len(data):
         at += 2  # the family: a local socket is all we connect to
         fields: list[bytes] = []
         for _ in range(4):
-            if at + 2 > len(data):
-                raise ValueError(f"not an Xauthority file: {os.fspath(authority)}")
-            size = struct.unpack_from(">H", data, at)[0]
+            size = int.from_bytes(data[at : at + 2], "big")
             fields.append(data[at + 2 : at + 2 + size])
             at += 2 + size
+        if at > len(data):
+            raise ValueError(f"not an Xauthority file: {os.fspath(authority)}")
         _, display, name, cookie = fields
         if name == COOKIE and display in (wanted, b""):
             return cookie
