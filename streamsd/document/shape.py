@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from functools import lru_cache
 
 from pydantic import BaseModel, Tag
@@ -30,19 +30,21 @@ def alternatives(annotation: object, tag: str = "") -> Iterator[tuple[str, objec
         yield tag, annotation
 
 
-def expected_at(model: type[BaseModel], loc: FieldPath) -> list[object]:
-    """The types that may stand at a location of pydantic's, which names union members on its way."""
+def expected_at(model: type[BaseModel], loc: FieldPath, tags: Collection[int] = ()) -> list[object]:
+    """The types that may stand at a location of pydantic's; its parts at the indexes `tags` name members of unions."""
     current: list[object] = [model]
-    for part in loc:
+    for index, part in enumerate(loc):
         members = [found for annotation in current for found in alternatives(annotation)]
-        inner = [found for _, member in members for found in _inside(member, part)]
-        current = inner or [m for tag, m in members if _is_tagged(tag, m, part)] or current
+        if index in tags:
+            current = [m for tag, m in members if _is_tagged(tag, m, part)] or current
+        else:
+            current = [found for _, member in members for found in _inside(member, part)]
     return [member for annotation in current for _, member in alternatives(annotation)]
 
 
-def models_at(model: type[BaseModel], loc: FieldPath) -> list[type[BaseModel]]:
+def models_at(model: type[BaseModel], loc: FieldPath, tags: Collection[int] = ()) -> list[type[BaseModel]]:
     """The models among what may stand at a location."""
-    return [found for found in expected_at(model, loc) if is_model(found)]
+    return [found for found in expected_at(model, loc, tags) if is_model(found)]
 
 
 def is_model(annotation: object) -> typing.TypeGuard[type[BaseModel]]:

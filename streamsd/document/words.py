@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from streamsd.core.diagnostics import Diagnostic, FieldPath, Source, name_hint
+from streamsd.core.diagnostics import Diagnostic, FieldPath, Source, name_hint, nearest
 from streamsd.core.secret import Secret
 from streamsd.document.findings import shown
 from streamsd.document.interpolate import BrokenNode
@@ -55,11 +55,12 @@ _YES_NO = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "fals
 
 @dataclass(frozen=True, slots=True)
 class _Error:
-    """`path`: where, without union tags. `tags`: each union member's name with the path it stands at. `node`: what
-    stands there, None for what is missing."""
+    """`path`: where, without union tags. `tags`: each union member's name with the path it stands at. `tagged`: the
+    indexes of those names in `loc`. `node`: what stands there, None for what is missing."""
 
     type: str
     loc: FieldPath
+    tagged: tuple[int, ...]
     path: FieldPath
     tags: tuple[tuple[FieldPath, str], ...]
     node: Node | None
@@ -71,28 +72,63 @@ def explain(
     errors: Iterable[ErrorDetails], model: type[BaseModel], entry: Entry, prefix: FieldPath
 ) -> list[Diagnostic]:
     """Diagnostics for one resource's validation errors; of a union's members, the one that was meant speaks."""
+    meant = _reduce([_error(e, entry.value) for e in errors], 0)
     return [
         _diagnostic(error, model, entry, prefix)
-        for error in _reduce([_error(e, entry.value) for e in errors], 0)
-        if not isinstance(error.node, BrokenNode)
+        for error in meant
+        if not isinstance(error.node, BrokenNode) and not _is_misspelt(error, meant)
     ]
 
 
 def _error(error: ErrorDetails, root: Node) -> _Error:
+    loc, kind = error["loc"], error["type"]
+    tagged = _tags_of(loc, 0, root, kind)
+    if tagged is None:  # pydantic names something that the text does not have: its own word stands for the place
+        tagged = tuple(range(len(loc)))
     node: Node | None = root
     path: FieldPath = ()
     tags: list[tuple[FieldPath, str]] = []
-    loc = error["loc"]
     for index, part in enumerate(loc):
-        if isinstance(node, MapNode) and isinstance(part, str) and part in node.entries:
-            node, path = node.entries[part].value, (*path, part)
-        elif isinstance(node, ListNode) and isinstance(part, int) and part < len(node.items):
-            node, path = node.items[part], (*path, part)
-        elif index == len(loc) - 1 and error["type"] == "missing":
-            node, path = None, (*path, part)
-        elif part != "[key]":
-            tags.append((path, str(part)))
-    return _Error(error["type"], loc, path, tuple(tags), node, error.get("ctx", {}), error["msg"])
+        if index in tagged:
+            if part != "[key]":
+                tags.append((path, str(part)))
+            continue
+        node, path = _below(node, part), (*path, part)
+    return _Error(kind, loc, tagged, path, tuple(tags), node, error.get("ctx", {}), error["msg"])
+
+
+def _tags_of(loc: FieldPath, index: int, node: Node, kind: str) -> tuple[int, ...] | None:
+    """The indexes of the parts of a location that name members of unions, not places in the text. A part that could
+    be either is a place, unless what follows says otherwise."""
+    if index == len(loc):
+        return None if kind in ("missing", "extra_forbidden") else ()
+    part, last = loc[index], index == len(loc) - 1
+    below = _below(node, part)
+    if last and kind == "missing":
+        return () if isinstance(node, MapNode) and below is None else None
+    if last and kind == "extra_forbidden":
+        return () if below is not None else None
+    found = _tags_of(loc, index + 1, below, kind) if below is not None else None
+    if found is not None:
+        return found
+    rest = _tags_of(loc, index + 1, node, kind)
+    return None if rest is None else (index, *rest)
+
+
+def _below(node: Node | None, part: str | int) -> Node | None:
+    if isinstance(node, MapNode) and isinstance(part, str):
+        return node.get(part)
+    if isinstance(node, ListNode) and isinstance(part, int) and part < len(node.items):
+        return node.items[part]
+    return None
+
+
+def _is_misspelt(error: _Error, errors: Sequence[_Error]) -> bool:
+    """Whether a missing field stands there under a name much like its own: that one error says it."""
+    if error.type != "missing":
+        return False
+    beside = (e for e in errors if e.type == "extra_forbidden" and e.path[:-1] == error.path[:-1])
+    return any(nearest(str(e.path[-1]), [str(error.path[-1])]) for e in beside)
 
 
 def _reduce(errors: Sequence[_Error], level: int) -> list[_Error]:
@@ -126,8 +162,9 @@ def _meant(place: FieldPath, members: list[list[_Error]]) -> list[_Error]:
         if unknown:
             # No member knows the key: say so once, with the keys that any of them knows.
             shared = unknown[0]
-            above = shared.loc[: shared.loc.index(shared.tags[-1][1])] if shared.tags else shared.loc[:-1]
-            return [_Error(shared.type, (*above, shared.path[-1]), shared.path, (), shared.node, {}, "")]
+            above = shared.tagged[-1]
+            loc = (*shared.loc[:above], shared.path[-1])
+            return [_Error(shared.type, loc, shared.tagged[:-1], shared.path, (), shared.node, {}, "")]
     return closest[0]
 
 
@@ -138,7 +175,7 @@ def _either(errors: list[_Error]) -> _Error:
         return first
     hint = _after_colon(first) if first.type == "measure" else ""
     context = {"wanted": " or ".join(wanted), "hint": hint}
-    return _Error("either", first.loc, first.path, first.tags, first.node, context, "")
+    return _Error("either", first.loc, first.tagged, first.path, first.tags, first.node, context, "")
 
 
 def _expected(error: _Error) -> str:
@@ -168,14 +205,14 @@ def _diagnostic(error: _Error, model: type[BaseModel], entry: Entry, prefix: Fie
             "secrets go into fields made for them; the reference marks those",
             source_of(node),
         )
-    hidden = Secret in expected_at(model, error.loc)
+    hidden = Secret in expected_at(model, error.loc, error.tagged)
     found = "" if hidden or node is None else f", not {_found(node)}"
     echo = "the value" if hidden or not isinstance(node, ScalarNode) else shown(node.text)
     match error.type:
         case "missing":
-            return say("field-missing", f"{name} is missing", _about(model, error.loc))
+            return say("field-missing", f"{name} is missing", _about(model, error))
         case "extra_forbidden":
-            known = {f for m in models_at(model, error.loc[:-1]) for f in fields_of(m)}
+            known = {f for m in models_at(model, error.loc[:-1], error.tagged) for f in fields_of(m)}
             key = _key_of(entry, error.path)
             return say(
                 "field-unknown",
@@ -194,7 +231,7 @@ def _diagnostic(error: _Error, model: type[BaseModel], entry: Entry, prefix: Fie
             tag = str(error.context["tag"])
             return say("value-choice", f"{name} cannot be of the sort {shown(tag)}", name_hint(tag, tags, "allowed"))
         case "union_tag_not_found":
-            tags = sorted({tag for m in models_at(model, error.loc) for tag in fields_of(m)})
+            tags = sorted({tag for m in models_at(model, error.loc, error.tagged) for tag in fields_of(m)})
             return say("value-choice", f"{name} does not say what it is", f"fields: {', '.join(tags)}" if tags else "")
         case "measure":
             what, hint = _expected(error), _after_colon(error)
@@ -205,14 +242,16 @@ def _diagnostic(error: _Error, model: type[BaseModel], entry: Entry, prefix: Fie
             )
         case "either":
             return say("value-type", f"{name} must be {error.context['wanted']}{found}", error.context["hint"])
+        case "value_error" if hidden and isinstance(node, ScalarNode):
+            return say("value-type", f"{name} must be a text", "put it in quotes")
         case "value_error" | "assertion_error":
             return say("value-invalid", f"{name}: {error.context.get('error', error.message)}")
         case "string_pattern_mismatch":
             return say("value-format", f"{name} cannot be {echo}", f"it must match {error.context['pattern']}")
         case "string_too_short" | "too_short":
-            return say("value-length", f"{name} is too short", f"at least {error.context['min_length']}")
+            return say("value-length", f"{name} is too short", f"at least {_count(error, 'min_length')}")
         case "string_too_long" | "too_long":
-            return say("value-length", f"{name} is too long", f"at most {error.context['max_length']}")
+            return say("value-length", f"{name} is too long", f"at most {_count(error, 'max_length')}")
         case kind if kind in _RANGES:
             key_, words = _RANGES[kind]
             return say("value-range", f"{name} must be {words} {error.context[key_]}{found}")
@@ -222,6 +261,12 @@ def _diagnostic(error: _Error, model: type[BaseModel], entry: Entry, prefix: Fie
             )
         case _:
             return say("value-invalid", f"{name}: {error.message[:1].lower()}{error.message[1:]}")
+
+
+def _count(error: _Error, limit: str) -> str:
+    number = error.context[limit]
+    what = "character" if error.type.startswith("string_") else "item"
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _name(path: FieldPath) -> str:
@@ -271,10 +316,10 @@ def _type_hint(wanted: str, node: Node | None, name: str, hidden: bool) -> str:
             return ""
 
 
-def _about(model: type[BaseModel], loc: FieldPath) -> str:
+def _about(model: type[BaseModel], error: _Error) -> str:
     """What a missing field is, in its own words."""
-    for found in models_at(model, loc[:-1]):
-        info = fields_of(found).get(str(loc[-1]))
+    for found in models_at(model, error.loc[:-1], error.tagged):
+        info = fields_of(found).get(str(error.loc[-1]))
         if info is not None and info.description:
             return info.description.replace("\n", " ").split(". ")[0].strip().removesuffix(".")
     return ""
