@@ -5,24 +5,30 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from streamsd.core.address import Address, UnitId
 from streamsd.core.clock import Clock
 from streamsd.core.kind import PatchFault, Registry
 from streamsd.core.runtime import ProcessState, Runtime, RuntimeFault
 from streamsd.core.secret import Secret
-from streamsd.core.unit import Probe, Unit
+from streamsd.core.unit import Check, Probe, Unit
 from streamsd.engine import phase
 from streamsd.engine.desired import Desired
 from streamsd.engine.phase import Phase
 from streamsd.engine.plan import Patch, Plan, Start, Step, Stop
 from streamsd.engine.world import World
-from streamsd.runtime.probes import asker
+from streamsd.runtime.probes import Asker, asker
 
 _AT_ONCE = 48
 """Steps under way together: enough to hide the latency of starting, few enough to leave the host some air."""
 _OBSERVE_WITHIN = 5.0
+
+
+class Asking(Protocol):
+    """How probes are made of checks: `streamsd.runtime.probes.asker`, or what stands in for it."""
+
+    def __call__(self, check: Check, *, env: Mapping[str, str]) -> Asker: ...
 
 
 class StepFailed(Exception):
@@ -41,6 +47,7 @@ class Executor:
     emit: Callable[..., None]
     on_started: Callable[[Unit], None]
     discard: Callable[[Address], None]
+    ask: Asking = asker
     changed: dict[UnitId, asyncio.Event] = field(default_factory=dict)
     stopping: set[UnitId] = field(default_factory=set)
     setbacks: dict[Address, str] = field(default_factory=dict)
@@ -178,7 +185,7 @@ class Executor:
 
     async def _await_startup(self, unit: Unit, pid: int) -> None:
         probe: Probe = unit.probes.startup
-        ask = asker(probe.check, env=plain_environment(unit))
+        ask = self.ask(probe.check, env=plain_environment(unit))
         deadline = self.clock.monotonic() + unit.probes.within
         event = self.changed[unit.id]
         while True:

@@ -22,12 +22,13 @@ from streamsd.core.runtime import Exited, Runtime, RuntimeFault, RuntimeLost
 from streamsd.core.unit import RestartPolicy, Unit
 from streamsd.engine import phase, planner
 from streamsd.engine.desired import Desired, Generation
-from streamsd.engine.executor import Executor
+from streamsd.engine.executor import Asking, Executor
 from streamsd.engine.phase import Phase
 from streamsd.engine.plan import Action, Plan
 from streamsd.engine.status import judge
 from streamsd.engine.watch import Watch
 from streamsd.engine.world import World, exit_words
+from streamsd.runtime.probes import asker
 
 _RESYNC = 30.0
 """Seconds between looks at everything, for what nobody told."""
@@ -47,6 +48,7 @@ class Reconciler:
         chance: random.Random,
         emit: Callable[[Event], None],
         discard: Callable[[Address], None],
+        ask: Asking = asker,
     ) -> None:
         self.world = World(clock, chance)
         self.conditions: dict[Address, Conditions] = {}
@@ -74,8 +76,9 @@ class Reconciler:
             emit=self.tell,
             on_started=self._started,
             discard=discard,
+            ask=ask,
         )
-        self._watch = Watch(self.world, registry, self.executor, clock, self.look)
+        self._watch = Watch(self.world, registry, self.executor, clock, self.look, ask)
 
     # -- what others ask
 

@@ -10,7 +10,7 @@ from streamsd.core.address import Address
 from streamsd.core.clock import Clock
 from streamsd.core.kind import Kind, Registry
 from streamsd.core.unit import Probe, Unit
-from streamsd.engine.executor import Executor, plain_environment
+from streamsd.engine.executor import Asking, Executor, plain_environment
 from streamsd.engine.phase import Phase
 from streamsd.engine.world import World
 from streamsd.runtime.probes import asker
@@ -28,6 +28,7 @@ class Watch:
     executor: Executor
     clock: Clock
     changed: Callable[[Address], None]
+    ask: Asking = asker
     _probes: dict[tuple[object, str], asyncio.Task[None]] = field(default_factory=dict)
     _measures: dict[Address, asyncio.Task[None]] = field(default_factory=dict)
 
@@ -76,7 +77,7 @@ class Watch:
         task.add_done_callback(gone)
 
     async def _ask(self, unit: Unit, what: str, probe: Probe, pid: int) -> None:
-        ask = asker(probe.check, env=plain_environment(unit))
+        ask = self.ask(probe.check, env=plain_environment(unit))
         failures = 0
         # the first answer comes at once: a new process must not look unready for a whole interval
         pause = 0.0 if what == "readiness" else probe.interval
