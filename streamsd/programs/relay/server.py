@@ -228,7 +228,7 @@ class Relay:
         self._headers, self._preamble = headers, nut.preamble(headers)
         for client in list(self._clients.values()):
             if not client.greeted:
-                client.greet(self._preamble, self._cache)
+                self._greet(client)
 
     def _emit(self, session: Session, now: float) -> None:
         """Send what came, as one piece, broken only where a reader may begin."""
@@ -273,8 +273,11 @@ class Relay:
             self._clients[sock.fileno()] = client
             self._epoll.register(sock.fileno(), select.EPOLLRDHUP)
             if self._preamble:
-                client.greet(self._preamble, self._cache)
-                self._drain(client)
+                self._greet(client)
+
+    def _greet(self, client: Client) -> None:
+        client.greet(self._preamble, self._cache)
+        self._drain(client)
 
     def _client_event(self, fd: int, events: int) -> None:
         client = self._clients[fd]

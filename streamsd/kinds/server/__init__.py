@@ -1,0 +1,1 @@
+"""The kind Server: a small web server for what streams publish."""

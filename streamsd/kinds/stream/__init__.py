@@ -1,0 +1,1 @@
+"""The kind Stream: pictures and sound, encoded once, sent to any number of destinations."""

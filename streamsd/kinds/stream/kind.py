@@ -1,0 +1,207 @@
+"""From a stream's spec to its processes: a relay, an encoder before it, destinations behind it."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from signal import Signals
+
+from streamsd.core.address import UnitId
+from streamsd.core.diagnostics import Problem, ProblemsError, Severity
+from streamsd.core.kind import Compiled, Context, Finding, Kind, Observation, Resource
+from streamsd.core.report import JsonValue, read_report
+from streamsd.core.runtime import ObservedUnit, ProcessState
+from streamsd.core.unit import (
+    FfmpegProgress,
+    FileGrows,
+    Probe,
+    Probes,
+    Reports,
+    RestartMode,
+    RestartPolicy,
+    StopPolicy,
+    Unit,
+    UnixSocket,
+)
+from streamsd.drivers.ffmpeg.capabilities import ENCODERS, encoder_works
+from streamsd.drivers.ffmpeg.media import AudioEncoding, FileSource, VideoEncoding
+from streamsd.drivers.ffmpeg.render import RelayPorts, encoder
+from streamsd.kinds.stream import outputs
+from streamsd.kinds.stream.inputs import audio_input, missing_files, video_input
+from streamsd.kinds.stream.spec import StreamSpec
+
+RELAY = "relay"
+ENCODER = "encoder"
+
+_PORTS = RelayPorts(video="video.in", audio="audio.in", progress="progress.sock")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamExports:
+    """What a stream says of itself. `output`: the socket where its relay hands it out, as NUT, to any number of
+    readers. `urls`: the playlists of its HLS destinations."""
+
+    output: Path
+    urls: Mapping[str, str]
+
+
+class StreamKind(Kind[StreamSpec]):
+    name = "Stream"
+    section = "streams"
+    summary = "Pictures and sound, encoded once, sent to any number of destinations."
+    spec = StreamSpec
+
+    def check(self, resource: Resource[StreamSpec], context: Context) -> Iterable[Problem]:
+        spec = resource.spec
+        program = context.program("ffmpeg")
+        if program is None:
+            yield Problem(
+                "program-missing", "ffmpeg is not installed", "apt install ffmpeg, or pip install imageio-ffmpeg"
+            )
+        elif not encoder_works(program, ENCODERS[spec.video.codec]):
+            yield Problem(
+                "encoder-missing",
+                f"{program} cannot encode {spec.video.codec}: {ENCODERS[spec.video.codec]} does not initialise",
+                "choose another ffmpeg, or run streamsd doctor",
+                ("video", "codec"),
+            )
+        yield from missing_files(resource)
+        scale = spec.video.scale
+        if scale and (scale.width % 2 or scale.height % 2):
+            yield Problem(
+                "size-odd",
+                f"{scale} cannot be encoded: width and height must be even",
+                f"write {scale.width // 2 * 2}x{scale.height // 2 * 2}",
+                ("video", "scale"),
+            )
+        for name, destination in spec.destinations.items():
+            hls = destination.hls
+            if hls and hls.segment and hls.segment.seconds < spec.video.gop_seconds:
+                yield Problem(
+                    "segment-short",
+                    f"segments of {hls.segment} cannot be: a segment begins at a keyframe, and there is one every"
+                    f" {spec.video.gop_seconds:g}s",
+                    f"set video.gop to {hls.segment}, or leave segment out",
+                    ("destinations", name, "hls", "segment"),
+                    Severity.WARNING,
+                )
+
+    def compile(self, resource: Resource[StreamSpec], context: Context) -> Compiled:
+        program = context.program("ffmpeg")
+        if program is None:
+            raise ProblemsError([Problem("program-missing", "ffmpeg is not installed", "apt install ffmpeg")])
+        directory = context.directory(resource.address)
+        return Compiled(
+            units=(
+                _relay(resource, context, directory),
+                _encoder(resource, context, directory, program),
+                *(
+                    outputs.destination(name, spec, resource, context, program)
+                    for name, spec in resource.spec.destinations.items()
+                ),
+            ),
+            claims=outputs.claims(resource),
+            exports=StreamExports(directory / outputs.OUTPUT, outputs.urls(resource, context)),
+            required=frozenset({RELAY, ENCODER}),
+        )
+
+    async def observe(
+        self, resource: Resource[StreamSpec], compiled: Compiled, units: Mapping[str, ObservedUnit]
+    ) -> Observation:
+        """Figures from the relay's report, which has the encoder's; findings from what destinations say."""
+        exports = compiled.exports
+        assert isinstance(exports, StreamExports)
+        directory = exports.output.parent
+        observed: dict[str, JsonValue] = {}
+        report = read_report(_report(directory))
+        if report and _runs(units, RELAY):
+            observed |= report.observed
+        findings: list[Finding] = []
+        states: dict[str, JsonValue] = {}
+        for name, spec in resource.spec.destinations.items():
+            state: dict[str, JsonValue] = {}
+            if name in exports.urls:
+                state["url"] = exports.urls[name]
+            said = read_report(outputs.report_path(directory, name)) if spec.record else None
+            if said and _runs(units, outputs.role(name)):
+                state |= said.observed
+                if said.degraded:
+                    findings.append(Finding(said.reason, f"{name}: {said.message}", outputs.role(name)))
+            states[name] = state
+        return Observation(observed={**observed, "destinations": states}, findings=tuple(findings))
+
+
+def _relay(resource: Resource[StreamSpec], context: Context, directory: Path) -> Unit:
+    report = _report(directory)
+    return Unit(
+        id=UnitId(resource.address, RELAY),
+        argv=(
+            *context.python("streamsd.programs.relay"),
+            *("--input", _PORTS.video, "--input", _PORTS.audio, "--output", outputs.OUTPUT),
+            *("--progress", _PORTS.progress, "--progress-file", str(_progress(directory)), "--report", str(report)),
+        ),
+        cwd=directory,
+        probes=Probes(
+            startup=Probe(UnixSocket(directory / outputs.OUTPUT), interval=0.02),
+            readiness=Probe(Reports(report), interval=2.0),
+            # Written every second, whether frames come or not: a missing encoder is not the relay's fault.
+            liveness=Probe(FileGrows(glob.escape(str(report))), interval=5.0),
+        ),
+        stop=StopPolicy(((Signals.SIGTERM, 4.0),)),
+    )
+
+
+def _encoder(resource: Resource[StreamSpec], context: Context, directory: Path, program: Path) -> Unit:
+    spec = resource.spec
+    picture = video_input(resource, context)
+    env = dict(picture.env)
+    sound = None
+    if spec.audio:
+        source, needs = audio_input(spec.audio.source, resource, context)
+        env |= needs
+        sound = (source, AudioEncoding(spec.audio.bitrate, spec.audio.rate, spec.audio.channels))
+    video = spec.video
+    encoding = VideoEncoding(
+        bitrate=video.bitrate,
+        preset=video.preset,
+        profile=video.profile,
+        latency=video.latency,
+        gop_seconds=video.gop_seconds,
+        fps=picture.fps,
+        size=video.scale,
+    )
+    ends = isinstance(picture.source, FileSource) and not picture.source.loop
+    progress = FfmpegProgress(_progress(directory))
+    return Unit(
+        id=UnitId(resource.address, ENCODER),
+        argv=(*picture.launcher, *encoder(program, picture.source, encoding, sound, _PORTS)),
+        env=env,
+        cwd=directory,
+        probes=Probes(
+            startup=Probe(progress, interval=0.1),
+            readiness=Probe(progress, interval=1.0),
+            liveness=Probe(progress, interval=1.0, failures=5),
+        ),
+        stop=StopPolicy(((Signals.SIGINT, 4.0), (Signals.SIGTERM, 2.0))),
+        # Exit 0 is not success: it is how x11grab ends when its screen shrinks or its X server dies.
+        restart=RestartPolicy(mode=RestartMode.ON_FAILURE if ends else RestartMode.ALWAYS),
+        after=(RELAY,),
+    )
+
+
+def _report(directory: Path) -> Path:
+    return directory / "relay.json"
+
+
+def _progress(directory: Path) -> Path:
+    return directory / "progress"
+
+
+def _runs(units: Mapping[str, ObservedUnit], role: str) -> bool:
+    unit = units.get(role)
+    return unit is not None and unit.state is ProcessState.RUNNING
+
+
+KIND = StreamKind()
