@@ -7,6 +7,7 @@ import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -219,9 +220,26 @@ class Registry:
 
 def references_of(spec: BaseModel, prefix: FieldPath = ()) -> Iterator[Reference]:
     """Every reference in a spec, found by the `RefTo` on its fields; in dicts and lists of names too."""
-    for name, info in type(spec).model_fields.items():
+    for name, key, ref in _fields_with_references(type(spec)):
+        yield from _references(getattr(spec, name), (*prefix, key), ref)
+
+
+@cache
+def _fields_with_references(model: type[BaseModel]) -> tuple[tuple[str, str, RefTo | None], ...]:
+    """(field, its key in the text, the reference it is) of the fields that are references or may hold models that
+    have some."""
+    found = []
+    for name, info in model.model_fields.items():
         ref = _ref_in(info.metadata) or _ref_in_type(info.annotation)
-        yield from _references(getattr(spec, name), (*prefix, info.alias or name), ref)
+        if ref is not None or _holds_models(info.annotation):
+            found.append((name, info.alias or name, ref))
+    return tuple(found)
+
+
+def _holds_models(annotation: object) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return True
+    return any(_holds_models(part) for part in typing.get_args(annotation))
 
 
 def _references(value: object, path: FieldPath, ref: RefTo | None) -> Iterator[Reference]:

@@ -5,15 +5,26 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from streamsd.core.address import Address
 from streamsd.core.diagnostics import Diagnostic, Problem, ProblemsError, Severity
-from streamsd.core.kind import Claim, Registry, Resource, references_of
+from streamsd.core.kind import Claim, Reference, Registry, Resource, references_of
 from streamsd.core.unit import spec_hash
 from streamsd.engine.context import HostContext
 from streamsd.engine.desired import Desired, dependency_order
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A resource as it was compiled last, with all that went into it."""
+
+    resource: Resource[Any]
+    references: tuple[Reference, ...]
+    exports: tuple[object, ...]
+    desired: Desired
 
 
 class Compiler:
@@ -23,7 +34,7 @@ class Compiler:
         self._registry = registry
         self._context = context
         self._key = key
-        self._cache: dict[Address, tuple[Resource[Any], tuple[object, ...], Desired]] = {}
+        self._cache: dict[Address, _Compiled] = {}
 
     def compile(
         self, resources: Mapping[Address, Resource[Any]], running: frozenset[Address]
@@ -36,12 +47,13 @@ class Compiler:
         found: dict[Address, Desired] = {}
         diagnostics: list[Diagnostic] = []
         failed: set[Address] = set()
-        for resource in dependency_order(resources.values()):
-            targets = {reference.target for reference in references_of(resource.spec)}
-            if targets & failed:
-                failed.add(resource.address)
+        references = {address: self._references(resource) for address, resource in resources.items()}
+        for address in dependency_order({a: {r.target for r in its} for a, its in references.items()}):
+            resource = resources[address]
+            if any(reference.target in failed for reference in references[address]):
+                failed.add(address)
                 continue
-            problems, desired = self._one(resource, found)
+            problems, desired = self._one(resource, references[address], found)
             diagnostics += [_located(resource, problem) for problem in problems]
             if desired is None or any(p.severity is Severity.ERROR for p in problems):
                 failed.add(resource.address)
@@ -51,8 +63,15 @@ class Compiler:
         self._cache = {a: entry for a, entry in self._cache.items() if a in resources}
         return found, tuple(diagnostics)
 
-    def _one(self, resource: Resource[Any], found: Mapping[Address, Desired]) -> tuple[list[Problem], Desired | None]:
-        references = tuple(references_of(resource.spec))
+    def _references(self, resource: Resource[Any]) -> tuple[Reference, ...]:
+        cached = self._cache.get(resource.address)
+        if cached is not None and cached.resource.spec is resource.spec:
+            return cached.references
+        return tuple(references_of(resource.spec))
+
+    def _one(
+        self, resource: Resource[Any], references: tuple[Reference, ...], found: Mapping[Address, Desired]
+    ) -> tuple[list[Problem], Desired | None]:
         targets = sorted({reference.target for reference in references})
         exports = tuple(found[target].compiled.exports for target in targets)
         kind = self._registry.named(resource.address.kind)
@@ -60,8 +79,13 @@ class Compiler:
         if any(p.severity is Severity.ERROR for p in problems):
             return problems, None
         cached = self._cache.get(resource.address)
-        if cached and cached[0].spec == resource.spec and cached[0].base == resource.base and cached[1] == exports:
-            return problems, cached[2]
+        if (
+            cached
+            and (cached.resource.spec is resource.spec or cached.resource.spec == resource.spec)
+            and cached.resource.base == resource.base
+            and cached.exports == exports
+        ):
+            return problems, cached.desired
         try:
             compiled = kind.compile(resource, self._context)
         except ProblemsError as error:
@@ -74,7 +98,7 @@ class Compiler:
             frozenset(targets),
             frozenset(r.target for r in references if r.follows),
         )
-        self._cache[resource.address] = (resource, exports, desired)
+        self._cache[resource.address] = _Compiled(resource, references, exports, desired)
         return problems, desired
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from streamsd.core.address import Address
-from streamsd.core.kind import Compiled, Resource, references_of
+from streamsd.core.kind import Compiled, Resource
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,34 +49,44 @@ class Generation:
         return found
 
 
-def dependency_order(resources: Iterable[Resource[Any]]) -> list[Resource[Any]]:
-    """Referred before referring; by address where the order is free. References are known to be complete and acyclic
-    (the document layer has checked). ValueError otherwise."""
-    by_address = {resource.address: resource for resource in resources}
-    order: list[Resource[Any]] = []
+def start_levels(compiled: Compiled, roles: Collection[str]) -> list[list[str]]:
+    """Those of the roles that are declared, in start order: each level needs only earlier ones. What a role follows
+    comes before it, too: else it would be older than that, and start again at once."""
+    needs = {u.id.role: (set(u.after) | set(u.follows)) & set(roles) for u in compiled.units if u.id.role in roles}
+    levels: list[list[str]] = []
+    done: set[str] = set()
+    while len(done) < len(needs):
+        level = sorted(role for role, wants in needs.items() if role not in done and wants & set(needs) <= done)
+        if not level:  # a cycle within a kind: its own fault, but nothing may hang for it
+            level = sorted(set(needs) - done)
+        levels.append(level)
+        done |= set(level)
+    return levels
+
+
+def dependency_order(targets: Mapping[Address, Iterable[Address]]) -> list[Address]:
+    """Referred before referring; by address where the order is free. `targets` says for each resource what it refers
+    to; it is known to be complete and acyclic (the document layer has checked). ValueError otherwise."""
+    order: list[Address] = []
     done: set[Address] = set()
-    for start in sorted(by_address):
-        stack = [(start, iter(_targets(by_address[start])))]
+    for start in sorted(targets):
+        stack = [(start, iter(sorted(targets[start])))]
         path = {start}
         while stack:
-            address, targets = stack[-1]
+            address, waiting = stack[-1]
             if address in done:
                 stack.pop()
                 path.discard(address)
                 continue
-            target = next((t for t in targets if t not in done), None)
+            target = next((t for t in waiting if t not in done), None)
             if target is None:
                 done.add(address)
                 path.discard(address)
-                order.append(by_address[address])
+                order.append(address)
                 stack.pop()
-            elif target in path or target not in by_address:
+            elif target in path or target not in targets:
                 raise ValueError(f"{address} refers to {target}, which is {'a cycle' if target in path else 'missing'}")
             else:
                 path.add(target)
-                stack.append((target, iter(_targets(by_address[target]))))
+                stack.append((target, iter(sorted(targets[target]))))
     return order
-
-
-def _targets(resource: Resource[Any]) -> list[Address]:
-    return sorted({reference.target for reference in references_of(resource.spec)})
