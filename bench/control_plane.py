@@ -44,7 +44,7 @@ def spawned(seconds: str, before: set[int]) -> float | None:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) not in before:
             with contextlib.suppress(OSError):
-                if (entry / "cmdline").read_bytes() == b"sleep\0" + seconds.encode() + b"\0":
+                if (entry / "cmdline").read_bytes().endswith(b"sleep\0" + seconds.encode() + b"\0"):
                     return time.monotonic()
     return None
 

@@ -34,16 +34,16 @@ class Condition:
     reason: str
     message: str
     since: datetime
-    generation: int
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self, generation: int) -> dict[str, object]:
+        """`generation`: the one that was observed when this was judged."""
         return {
             "type": self.type,
             "status": "True" if self.status else "False",
             "reason": self.reason,
             "message": self.message,
             "since": rfc3339(self.since),
-            "observed_generation": self.generation,
+            "observed_generation": generation,
         }
 
 
@@ -53,12 +53,12 @@ class Conditions:
     def __init__(self) -> None:
         self._by_type: dict[str, Condition] = {}
 
-    def set(self, type: str, status: bool, reason: str, message: str, *, now: datetime, generation: int) -> bool:
+    def set(self, type: str, status: bool, reason: str, message: str, *, now: datetime) -> bool:
         """Returns whether status or reason changed: what is worth an event."""
         old = self._by_type.get(type)
         flipped = old is None or old.status != status
         since = now if old is None or flipped else old.since
-        self._by_type[type] = Condition(type, status, reason, message, since, generation)
+        self._by_type[type] = Condition(type, status, reason, message, since)
         return old is None or flipped or old.reason != reason
 
     def get(self, type: str) -> Condition | None:

@@ -346,7 +346,9 @@ class DaemonService:
             "kind": address.kind,
             "name": address.name,
             "ready": conditions is not None and conditions.is_true("Ready"),
-            "conditions": [c.to_json() for c in conditions.all()] if conditions else [],  # type: ignore[misc]  # same shape
+            "conditions": [c.to_json(self._reconciler.observed_generation) for c in conditions.all()]
+            if conditions
+            else [],  # type: ignore[misc]  # same shape
             "processes": processes,
             "observed": dict(seen.observed) if seen else {},
         }

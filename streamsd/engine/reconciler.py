@@ -106,7 +106,11 @@ class Reconciler:
         """Make this the desired state."""
         old = self.world.generation
         self.world.generation = generation
+        before = self._dependents
         self._dependents = generation.dependents()
+        touched = {a for a, desired in generation.resources.items() if old.resources.get(a) is not desired}
+        touched |= {a for a in (*old.resources, *self.world.units) if a not in generation.resources}
+        touched |= self.world.held
         self.world.held.clear()
         for address in list(self.conditions):
             if address not in generation.resources and address not in self.world.units:
@@ -118,7 +122,14 @@ class Reconciler:
             for unit in generation.resources[address].compiled.units if fresh else ():
                 self._adopted(unit)
         self._watch.follow()
-        self._dirty |= set(generation.resources) | set(old.resources) | set(self.world.units)
+        # with all that stands on what changed: it may have to stop before and start after
+        waiting = list(touched)
+        while waiting:
+            for dependent in (*before.get(address := waiting.pop(), ()), *self._dependents.get(address, ())):
+                if dependent not in touched:
+                    touched.add(dependent)
+                    waiting.append(dependent)
+        self._dirty |= touched
         self._wake.set()
         for starting in self.executor.changed.values():
             starting.set()  # what is no longer wanted need not be waited for
@@ -223,13 +234,11 @@ class Reconciler:
             for address in [a for a in self._dirty if a in self._setbacks and a not in self._timers]:
                 self._judge(address)
                 self._set_timer(address)
+            self._observed()
             return
         self._dirty -= scope
         forced = {a: self._forced.pop(a) for a in scope if a in self._forced}
-        whole = len(scope) > len(world.generation.resources) // 2
         plan = planner.plan(world.generation, world.views(), self._before(), scope, forced)
-        if whole and not self._busy:
-            self.observed_generation = world.generation.number
         actions = {action.address: action for action in plan.actions}
         for address in scope:
             if address in actions:
@@ -253,9 +262,13 @@ class Reconciler:
         for address in {*scope, *(a for a in self._dirty if a in self._setbacks)}:
             self._judge(address)
             self._set_timer(address)
-        if not any(a not in self._busy for a in self._dirty):
-            self.observed_generation = world.generation.number
+        self._observed()
         self._notify()
+
+    def _observed(self) -> None:
+        """Every resource has been planned for under the accepted generation, or is being worked on under it."""
+        if self._dirty <= self._busy:
+            self.observed_generation = self.world.generation.number
 
     def _leader_busy(self, address: Address) -> bool:
         desired = self.world.generation.resources.get(address)
@@ -319,8 +332,7 @@ class Reconciler:
         conditions = self.conditions.setdefault(address, Conditions())
         now = self._clock.now()
         for v in verdicts:
-            number = self.world.generation.number
-            if conditions.set(v.type, v.status, v.reason, v.message, now=now, generation=number):
+            if conditions.set(v.type, v.status, v.reason, v.message, now=now):
                 fields = {"type": str(v.type), "status": v.status, "reason": v.reason, "message": v.message}
                 self.tell("condition-changed", address, **fields)
 
