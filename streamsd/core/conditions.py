@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from streamsd.core.answers import ConditionAnswer
 from streamsd.core.clock import rfc3339
 
 
@@ -35,7 +36,7 @@ class Condition:
     message: str
     since: datetime
 
-    def to_json(self, generation: int) -> dict[str, object]:
+    def to_json(self, generation: int) -> ConditionAnswer:
         """`generation`: the one that was observed when this was judged."""
         return {
             "type": self.type,

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from streamsd.core.answers import DiagnosticAnswer
+
 FieldPath: TypeAlias = tuple[str | int, ...]
 
 
@@ -56,12 +58,12 @@ class Diagnostic:
         where = f"{self.at}: " if self.at else ""
         return f"{where}{self.severity}: {self.message} [{self.code}]"
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> DiagnosticAnswer:
         """The shape of `streamsd validate --json`."""
         at = self.at
         return {
             "code": self.code,
-            "severity": str(self.severity),
+            "severity": self.severity.value,
             "message": self.message,
             "hint": self.hint,
             "file": at.file if at else None,

@@ -24,7 +24,6 @@ from streamsd.core.answers import (
     StatusAnswer,
 )
 from streamsd.core.clock import Clock, rfc3339
-from streamsd.core.diagnostics import Diagnostic
 from streamsd.core.kind import OperationFault, Registry
 from streamsd.core.runtime import ProcessState, Runtime
 from streamsd.core.service import Refused
@@ -174,7 +173,7 @@ class DaemonService:
     def _accept(self, candidate: Candidate) -> None:
         generation = candidate.generation
         assert generation is not None
-        self._problems = [_diagnostic(d) for d in candidate.diagnostics]
+        self._problems = [d.to_json() for d in candidate.diagnostics]
         self._refused = ""
         current = self._reconciler.world.generation
         if generation.revision == current.revision and generation.resources == current.resources:
@@ -208,7 +207,7 @@ class DaemonService:
         return True
 
     def _refuse(self, candidate: Candidate) -> None:
-        self._problems = [_diagnostic(d) for d in candidate.diagnostics]
+        self._problems = [d.to_json() for d in candidate.diagnostics]
         errors = [d for d in candidate.diagnostics if d.severity == "error"]
         first = errors[0] if errors else None
         words = str(first) if first else "the profile is not valid"
@@ -348,7 +347,7 @@ class DaemonService:
             "ready": conditions is not None and conditions.is_true("Ready"),
             "conditions": [c.to_json(self._reconciler.observed_generation) for c in conditions.all()]
             if conditions
-            else [],  # type: ignore[misc]  # same shape
+            else [],
             "processes": processes,
             "observed": dict(seen.observed) if seen else {},
         }
@@ -359,13 +358,9 @@ class DaemonService:
             "generation": self._reconciler.world.generation.number,
             "changes": len(plan.actions),
             "actions": [action.to_json() for action in plan.actions],
-            "diagnostics": [_diagnostic(d) for d in candidate.diagnostics],
+            "diagnostics": [d.to_json() for d in candidate.diagnostics],
         }
 
 
 def _error(code: str, message: str, hint: str = "") -> ErrorAnswer:
     return {"error": code, "message": message, "hint": hint}
-
-
-def _diagnostic(diagnostic: Diagnostic) -> DiagnosticAnswer:
-    return diagnostic.to_json()  # type: ignore[return-value]  # the same shape, written where diagnostics are
