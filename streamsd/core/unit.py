@@ -121,6 +121,15 @@ class UnixSocket:
 
 
 @dataclass(frozen=True, slots=True)
+class SocketAnswers:
+    """A unix socket is sent the text `ask`, and what comes back holds `answer` (within the first 64 KiB)."""
+
+    path: Path
+    ask: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
 class XAnswers:
     """The X server answers a connection with its cookie, and a round trip. `display` is `:7`."""
 
@@ -174,6 +183,7 @@ Check: TypeAlias = (
     | FileExists
     | TcpPort
     | UnixSocket
+    | SocketAnswers
     | XAnswers
     | XWindow
     | FfmpegProgress

@@ -23,6 +23,7 @@ from streamsd.core.unit import (
     HttpOk,
     ProcessAlive,
     Reports,
+    SocketAnswers,
     TcpPort,
     UnixSocket,
     XAnswers,
@@ -200,6 +201,26 @@ async def test_ports_and_sockets_accept_or_not(tmp_path: Path) -> None:
 
 async def _refuses(question: UnixSocket) -> bool:
     return not (await ask(question)).ok
+
+
+async def test_a_socket_answers_what_it_is_asked(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readline()
+        for word in (b"you ", b"said ", asked):
+            writer.write(word)
+            await writer.drain()
+        if asked != b"hang\n":
+            writer.close()
+
+    server = await asyncio.start_unix_server(serve, path)
+    try:
+        assert (await ask(SocketAnswers(path, "ping\n", "said ping"))).ok
+        assert not (await ask(SocketAnswers(path, "ping\n", "said pong"))).ok
+        assert "no answer" in (await ask(SocketAnswers(path, "hang\n", "pong"), timeout=0.3)).message
+    finally:
+        server.close()
 
 
 async def test_http_answers(tmp_path: Path) -> None:

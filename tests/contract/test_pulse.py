@@ -23,6 +23,7 @@ from streamsd.drivers.pulse.control import SoundFault, measure
 from streamsd.engine.context import HostContext
 from streamsd.kinds.audio.kind import KIND, SERVER
 from streamsd.kinds.audio.spec import AudioSpec
+from streamsd.runtime.probes import asker
 from tests.contract.run_unit import Running, running, until
 from tests.programs_needed import need
 
@@ -143,10 +144,13 @@ async def test_a_server_frozen_is_a_finding_and_one_killed_comes_up_again(contex
         await run.freeze()
         said = await KIND.observe(resource, compiled, observed(run))
         assert [finding.reason for finding in said.findings] == ["NotAnswering"]
+        assert unit.probes.liveness is not None
+        assert not (await asker(unit.probes.liveness.check, env={}).ask(run.pid, 0.3)).ok
         run.kill()
         await run.process.wait()
-    async with running(unit, tmp_path):
+    async with running(unit, tmp_path) as again:
         assert (await measure(exported(compiled))).volume == 100
+        assert (await asker(unit.probes.liveness.check, env={}).ask(again.pid, 30)).ok
 
 
 def test_a_new_controller_compiles_the_same_device(context: HostContext) -> None:

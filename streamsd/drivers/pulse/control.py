@@ -15,6 +15,8 @@ _PATIENCE = 3.0
 _FULL = 65536
 _DUMP = "### Configuration dump generated"
 _END = b"### EOF\n"
+STATE_QUESTION = ("dump\n", "### EOF")
+"""What a server that lives is asked over its control socket, and what its answer holds."""
 _COUNT = re.compile(r"^(\d+) (sink input|source output)\(s\) available", re.MULTILINE)
 
 

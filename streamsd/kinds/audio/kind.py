@@ -8,11 +8,11 @@ from streamsd.core.address import Address, UnitId
 from streamsd.core.diagnostics import Problem
 from streamsd.core.kind import Compiled, Context, Finding, Kind, LivePart, Observation, PatchFault, Resource
 from streamsd.core.runtime import ObservedUnit, ProcessState
-from streamsd.core.unit import Probe, Probes, Unit, UnixSocket
+from streamsd.core.unit import Probe, Probes, SocketAnswers, Unit, UnixSocket
 from streamsd.drivers.cookies import stable_cookie
 from streamsd.drivers.pulse import PulseDevice
 from streamsd.drivers.pulse.capabilities import LONGEST_SOCKET_PATH, PACKAGES
-from streamsd.drivers.pulse.control import SoundFault, measure, set_level
+from streamsd.drivers.pulse.control import STATE_QUESTION, SoundFault, measure, set_level
 from streamsd.drivers.pulse.render import argv, cookie_file, device, env, script
 from streamsd.kinds.audio.spec import AudioSpec
 
@@ -45,6 +45,7 @@ class AudioKind(Kind[AudioSpec]):
         own = device(directory, address.name, rate=spec.rate, channels=spec.channels)
         inputs = [context.exports(Address("Audio", name), PulseDevice) for name in spec.inputs]
         accepts = UnixSocket(directory / "native")
+        answers = SocketAnswers(own.control, *STATE_QUESTION)
         return Compiled(
             units=(
                 Unit(
@@ -54,7 +55,11 @@ class AudioKind(Kind[AudioSpec]):
                     cwd=directory,
                     files=(script(directory, own, inputs), cookie_file(own, stable_cookie(directory))),
                     directories=(directory / "runtime", directory / "state"),
-                    probes=Probes(startup=Probe(accepts, interval=0.02), readiness=Probe(accepts)),
+                    probes=Probes(
+                        startup=Probe(accepts, interval=0.02),
+                        readiness=Probe(accepts),
+                        liveness=Probe(answers, timeout=5.0),
+                    ),
                 ),
             ),
             live={"volume": LivePart(spec.volume, SERVER), "muted": LivePart(spec.muted, SERVER)},

@@ -20,6 +20,7 @@ from streamsd.core.unit import (
     HttpOk,
     ProcessAlive,
     Reports,
+    SocketAnswers,
     TcpPort,
     UnixSocket,
     XAnswers,
@@ -31,7 +32,7 @@ from streamsd.runtime.probes.files import Exists, Grows, Reported
 from streamsd.runtime.probes.http import Answers
 from streamsd.runtime.probes.processes import Lives
 from streamsd.runtime.probes.progress import Advances, Progress, read_progress
-from streamsd.runtime.probes.sockets import TcpAccepts, UnixAccepts
+from streamsd.runtime.probes.sockets import SocketTalks, TcpAccepts, UnixAccepts
 from streamsd.runtime.probes.xserver import ServerAnswers, WindowIsThere
 
 __all__ = ["Answer", "Asker", "Progress", "asker", "read_progress"]
@@ -54,6 +55,8 @@ def _question(check: Check, env: Mapping[str, str]) -> Question:
             return TcpAccepts(host, port)
         case UnixSocket(path):
             return UnixAccepts(path)
+        case SocketAnswers(path, ask, answer):
+            return SocketTalks(path, ask, answer)
         case XAnswers(display, authority):
             return ServerAnswers(display, authority)
         case XWindow(display, authority, title, wm_class):

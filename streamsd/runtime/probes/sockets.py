@@ -8,6 +8,8 @@ from pathlib import Path
 
 from streamsd.runtime.probes.answer import Answer
 
+_LONGEST_ANSWER = 1 << 16
+
 
 async def connect_unix(path: str | bytes) -> socket.socket:
     """A connection to a unix socket; the caller closes it. OSError when it is refused."""
@@ -56,3 +58,25 @@ class UnixAccepts:
     async def put(self, pid: int) -> Answer:
         (await connect_unix(self._path)).close()
         return Answer(True, "accepts")
+
+
+class SocketTalks:
+    """What is asked over a unix socket is answered. A process that is stopped accepts connections all the same: the
+    kernel does that for it."""
+
+    def __init__(self, path: Path, ask: str, answer: str) -> None:
+        self._path = str(path)
+        self._ask = ask.encode()
+        self._answer = answer.encode()
+
+    async def put(self, pid: int) -> Answer:
+        loop = asyncio.get_running_loop()
+        with await connect_unix(self._path) as peer:
+            await loop.sock_sendall(peer, self._ask)
+            said = b""
+            while self._answer not in said and len(said) < _LONGEST_ANSWER:
+                part = await loop.sock_recv(peer, _LONGEST_ANSWER)
+                if not part:
+                    break
+                said += part
+        return Answer(True, "answers") if self._answer in said else Answer(False, "answers something else")
