@@ -8,11 +8,11 @@ from pathlib import Path
 
 from streamsd.core.report import JsonValue
 from streamsd.drivers.obs.content import Json, SceneContent
+from streamsd.drivers.obs.inputs import filter_of, input_of
+from streamsd.drivers.obs.values import FITS, align_bits
 from streamsd.drivers.pulse import PulseDevice
 from streamsd.drivers.x11 import XDisplay
-from streamsd.kinds.scene.inputs import filter_of, input_of
 from streamsd.kinds.scene.spec import GroupSpec, ItemSpec, MemberSpec, SceneSpec
-from streamsd.kinds.scene.values import FITS, align_bits
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from typing import assert_never
 
 from streamsd.programs.director.client import Request
 
@@ -61,6 +62,21 @@ class Change:
     requests: tuple[Request, ...] = ()
     cost: Cost = Cost.LIVE
     stops: frozenset[OutputName] = frozenset()
+    cosmetic: bool = False
+    """Not worth an interruption, nor saying that it waits for one."""
+
+    @property
+    def part(self) -> str:
+        """The part of the desired document that it belongs to."""
+        match self.cost:
+            case Cost.LIVE:
+                return "scenes"
+            case Cost.COLLECTION_RELOAD:
+                return "structure"
+            case Cost.OUTPUTS_STOPPED | Cost.PROFILE_RELOAD:
+                return "profile"
+            case _:
+                assert_never(self.cost)
 
     def __str__(self) -> str:
         return f"{self.about}: {self.words}"

@@ -72,7 +72,7 @@ def transition_settings(data: Mapping[str, Any]) -> dict[str, Transition]:
 
 
 class CollectionFile:
-    """The files of one OBS's collections: `scenes` is its `basic/scenes` directory."""
+    """The files of one OBS's collections and profiles: `scenes` is its `basic/scenes` directory."""
 
     def __init__(self, scenes: Path) -> None:
         self._scenes = scenes
@@ -92,12 +92,28 @@ class CollectionFile:
         return data
 
     def write(self, collection: str, data: Mapping[str, Any]) -> None:
-        path = self.path(collection)
-        part = path.with_suffix(".part")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as out:
-            json.dump(data, out)
-        os.replace(part, path)
+        _write(self.path(collection), data)
+
+    def encoder(self, profile: str) -> Any:
+        """The advanced mode's encoder settings in the profile; None where there are none."""
+        try:
+            return json.loads(self._encoder_path(profile).read_text())
+        except (OSError, ValueError):
+            return None
+
+    def write_encoder(self, profile: str, settings: Mapping[str, Any]) -> None:
+        _write(self._encoder_path(profile), settings)
+
+    def _encoder_path(self, profile: str) -> Path:
+        return self._scenes.parent / "profiles" / profile / "streamEncoder.json"
+
+
+def _write(path: Path, data: Mapping[str, Any]) -> None:
+    part = path.with_suffix(".part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as out:
+        json.dump(data, out)
+    os.replace(part, path)
 
 
 def _can(source: str, inputs: Mapping[str, Input], kinds: frozenset[str]) -> bool:

@@ -42,8 +42,8 @@ class Stage(Protocol):
         """Take these from now on, converge, and say how it went."""
         ...
 
-    def take_document(self) -> Answer:
-        """Read the desired file anew and converge."""
+    def take_document(self, *, interrupt: bool) -> Answer:
+        """Read the desired file anew and converge. `interrupt`: this once, running outputs may be interrupted."""
         ...
 
     def status(self) -> Answer: ...
@@ -55,7 +55,7 @@ class Commands:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._known: dict[str, Callable[[dict[str, Any]], Answer]] = {
-            "desired": lambda q: stage.take_document(),
+            "desired": lambda q: stage.take_document(interrupt=q.get("interrupt") is True),
             "status": lambda q: {"ok": True, **stage.status()},
             "reset": lambda q: stage.override(Overrides()),
             "read": lambda q: {"ok": True, "studio": _plain(asdict(stage.read()))},

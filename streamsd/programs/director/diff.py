@@ -98,7 +98,7 @@ class Comparison:
                 yield Change(Phase.SCENE, f"scene {name}", "create", (Request("CreateScene", {"sceneName": name}),))
         order = [name for name in self.found.scenes if name in wanted]
         if len(order) == len(wanted) and order != list(wanted):
-            yield Change(Phase.ORDER, "scene order", "rearrange", cost=Cost.COLLECTION_RELOAD)
+            yield Change(Phase.ORDER, "scene order", "rearrange", cost=Cost.COLLECTION_RELOAD, cosmetic=True)
 
     def _inputs(self) -> Iterator[Change]:
         home = {

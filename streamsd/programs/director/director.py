@@ -68,6 +68,8 @@ class Director:
         self._beat = 0
         self._next_report = 0.0
         self._stopping = False
+        with suppress(OSError):
+            where.report.unlink(missing_ok=True)  # what an earlier director said is over
         self._load()
         self._control = Control(where.control, self._selector, Commands(self).answer)
 
@@ -229,24 +231,28 @@ class Director:
         self._keep(replace(self._state, overrides=overrides.needed(self.document())))
         return self._now()
 
-    def take_document(self) -> Answer:
+    def take_document(self, *, interrupt: bool) -> Answer:
         self._load()
         if self._document_fault:
             return refusal("BadDocument", self._document_fault)
         self._keep(replace(self._state, overrides=self._state.overrides.needed(self.document())))
-        return self._now()
+        return self._now(interrupt=interrupt)
 
-    def _now(self) -> Answer:
+    def _now(self, *, interrupt: bool = False) -> Answer:
         """Converge at once and say how it went. A connection that breaks meanwhile is an answer too."""
         session = self._session
-        answer: Answer = {"ok": True, "digest": self.document().digest, "overrides": self.overrides().to_json()}
+        answer: Answer = {"ok": True, "overrides": self.overrides().to_json()}
         if session is None:
             return answer | {"converged": False, "reason": self._fault[0], "message": self._fault[1]}
         session.soon()
         session.outputs.fresh()
+        session.outcome = None
         try:
-            outcome = session.converge(self._effective(), self._owned())
-            session.tend(self._effective())
+            desired = self._effective()
+            if interrupt:
+                desired = replace(desired, interrupt=True)
+            outcome = session.converge(desired, self._owned())
+            session.tend(desired)
         except ConnectionLost as lost:
             self._lose("ConnectionLost", str(lost))
             return answer | {"converged": False, "reason": "ConnectionLost", "message": str(lost)}
@@ -266,10 +272,10 @@ class Director:
     # ---- telling ------------------------------------------------------------------------------------------------
 
     def status(self) -> Answer:
-        session, desired = self._session, self._desired
+        session = self._session
         told: Answer = {
             "connected": session is not None,
-            "digest": desired.digest if desired else "",
+            "parts": self._parts(),
             "overrides": self._state.overrides.to_json(),
         }
         if session is None:
@@ -293,6 +299,14 @@ class Director:
                 "last_changed": [*outcome.changed[:20]],
             }
         return told
+
+    def _parts(self) -> dict[str, JsonValue]:
+        """Each part of the document by its digest, once it has been compared; with a mark while some of it waits for
+        leave to interrupt."""
+        if self._desired is None or self._session is None or self._session.outcome is None:
+            return {}
+        held = {change.part for change in self._session.outcome.held}
+        return {part: f"{digest} (waits)" if part in held else digest for part, digest in self._desired.digests.items()}
 
     def _report(self) -> None:
         self._next_report = time.monotonic() + REPORT_EVERY

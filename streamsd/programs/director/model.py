@@ -155,16 +155,19 @@ class Outputs:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """The desired document. `digest` names its content without saying secrets; `prune`: what is not declared goes;
-    `interrupt`: a running output may be stopped and started for a change that needs it."""
+    """The desired document. `digests` name its parts' contents without saying secrets: `scenes`, `structure` (what
+    takes a collection reload), `profile` (what takes stopped outputs). `prune`: what is not declared goes;
+    `interrupt`: a running output may be stopped and started for a change that needs it. `stream_encoder`: the
+    advanced mode's encoder settings, which OBS reads from a file of the profile."""
 
-    digest: str
+    digests: Mapping[str, str]
     studio: Studio
     outputs: Outputs
     profile: str
     collection: str
     prune: bool
     interrupt: bool
+    stream_encoder: Settings | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ _CONFIG = ConfigDict(extra="forbid", hide_input_in_errors=True)
 class _Wire:
     """The document's own shape where it differs from the model's: scenes and parameters are lists, being ordered."""
 
-    digest: str
+    digests: dict[str, str]
     profile: str
     collection: str
     prune: bool
@@ -58,11 +58,13 @@ class _Wire:
     video: dict[str, int] | None
     service: dict[str, Any] | None
     parameters: list[tuple[str, str, str]]
+    stream_encoder: dict[str, Any] | None
 
     def desired(self) -> model.Desired:
         scenes = {str(s.get("name", "")): _scene({k: v for k, v in s.items() if k != "name"}) for s in self.scenes}
         return model.Desired(
-            digest=self.digest,
+            digests=self.digests,
+            stream_encoder=self.stream_encoder,
             profile=self.profile,
             collection=self.collection,
             prune=self.prune,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from streamsd.core.report import JsonValue
 from streamsd.programs.director.changes import ALL_OUTPUTS, Change, Cost, OutputName, Phase
 from streamsd.programs.director.client import Request
 from streamsd.programs.director.model import Desired, Studio
@@ -12,8 +13,20 @@ from streamsd.programs.director.same import same
 _RECORDING = frozenset({OutputName.RECORD, OutputName.REPLAY_BUFFER})
 _STREAM = frozenset({OutputName.STREAM})
 
-RELOADING = frozenset({("Output", "Mode")})
-"""Parameters that OBS takes only when it reads the profile anew (Simple and Advanced are made then)."""
+_RELOADING = frozenset(
+    {
+        ("Output", "Mode"),
+        ("SimpleOutput", "StreamEncoder"),
+        ("SimpleOutput", "RecEncoder"),
+        ("SimpleOutput", "RecQuality"),
+        ("SimpleOutput", "RecRB"),
+    }
+)
+
+
+def reloads(section: str, name: str) -> bool:
+    """Whether OBS takes a parameter only when it reads the profile anew: its outputs are made then."""
+    return (section, name) in _RELOADING or section == "AdvOut"
 
 
 def profile_changes(desired: Desired, found: Studio) -> Iterator[Change]:
@@ -28,7 +41,7 @@ def profile_changes(desired: Desired, found: Studio) -> Iterator[Change]:
                 f"profile {section}/{name}",
                 f"set {value}",
                 (Request("SetProfileParameter", data),),
-                Cost.PROFILE_RELOAD if (section, name) in RELOADING else Cost.OUTPUTS_STOPPED,
+                Cost.PROFILE_RELOAD if reloads(section, name) else Cost.OUTPUTS_STOPPED,
                 outputs_of_parameter(section, name),
             )
     video = studio.video
@@ -58,6 +71,18 @@ def profile_changes(desired: Desired, found: Studio) -> Iterator[Change]:
                 streamServiceSettings=dict(service.settings),
             )
             yield Change(Phase.SERVICE, "stream service", "set", (request,), Cost.OUTPUTS_STOPPED, _STREAM)
+
+
+def encoder_changes(desired: Desired, found: JsonValue) -> Iterator[Change]:
+    """The advanced mode's encoder settings against those in the profile's file."""
+    if desired.stream_encoder is not None and not same(dict(desired.stream_encoder), found):
+        yield Change(
+            Phase.PROFILE,
+            "stream encoder",
+            f"set {', '.join(sorted(desired.stream_encoder))}",
+            cost=Cost.PROFILE_RELOAD,
+            stops=ALL_OUTPUTS - {OutputName.VIRTUAL_CAMERA},
+        )
 
 
 def outputs_of_parameter(section: str, name: str) -> frozenset[OutputName]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from streamsd.core.report import JsonValue
 from streamsd.programs.director.changes import ALL_OUTPUTS, Change, Cost, Impossible, OutputName
@@ -13,6 +15,7 @@ from streamsd.programs.director.collection import CollectionFault, CollectionFil
 from streamsd.programs.director.diff import Comparison
 from streamsd.programs.director.model import Desired, Owned, Settings, Studio, Transition
 from streamsd.programs.director.outputs import OutputKeeper
+from streamsd.programs.director.profile import encoder_changes
 from streamsd.programs.director.readback import Reader
 from streamsd.programs.director.same import different_settings
 
@@ -71,9 +74,10 @@ class Reconciler:
                 desired, found, self._reader, owned, frozenset(self.kept), has_files=self._files is not None
             )
             self._reader.defaults("input", (i.kind for i in desired.studio.inputs.values()))
-            changes = comparison.changes()
-            held = tuple(c for c in changes if not self._allowed(desired, c))
-            doing = tuple(c for c in changes if c not in held)
+            changes = (*self._encoder_changes(desired), *comparison.changes())
+            waiting = tuple(c for c in changes if not self._allowed(desired, c))
+            doing = tuple(c for c in changes if c not in waiting)
+            held = tuple(c for c in waiting if not c.cosmetic)
             impossible = tuple(comparison.impossible)
             if not doing:
                 return Outcome(found, mutating, rounds, tuple(said), held, impossible)
@@ -109,6 +113,7 @@ class Reconciler:
             stops |= change.stops
         if stops & self._outputs.active and not self._outputs.stop(stops):
             return 0, [Impossible("OutputStuck", "outputs", "an output did not stop for a change that needs it")]
+        self._make_directories(changes)
         live = [(change, request) for change in changes for request in change.requests]
         answers = self._client.batch([request for _, request in live])
         sent = len(live)
@@ -165,9 +170,25 @@ class Reconciler:
         while self._current(what)[0] != wanted and time.monotonic() < deadline:
             time.sleep(0.05)
 
+    def _encoder_changes(self, desired: Desired) -> Iterator[Change]:
+        if desired.stream_encoder is not None and self._files is not None:
+            yield from encoder_changes(desired, self._files.encoder(desired.profile))
+
+    def _make_directories(self, changes: Sequence[Change]) -> None:
+        """OBS does not make the directory that it is to record into, and its recording fails without it."""
+        if self._files is None:
+            return
+        for change in changes:
+            for request in change.requests:
+                if request.data.get("parameterName") in ("FilePath", "RecFilePath"):
+                    with suppress(OSError):  # the recording will say what is wrong with it
+                        Path(str(request.data["parameterValue"])).mkdir(parents=True, exist_ok=True)
+
     def _reload_profile(self, desired: Desired) -> int:
         _, names = self._current("Profile")
         self._switch("Profile", PARK, names)
+        if desired.stream_encoder is not None and self._files is not None:
+            self._files.write_encoder(desired.profile, desired.stream_encoder)
         self._switch("Profile", desired.profile, [*names, PARK])
         return 2
 

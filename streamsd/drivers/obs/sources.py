@@ -9,7 +9,7 @@ from pydantic import Field
 from streamsd.core.change import OnChange
 from streamsd.core.kind import RefTo, Spec
 from streamsd.core.units import Resolution, Seconds
-from streamsd.kinds.scene.values import Color
+from streamsd.drivers.obs.values import Color
 
 
 class ColorSource(Spec):

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from streamsd.core.report import JsonValue
 from streamsd.drivers.obs.content import Json
-from streamsd.drivers.pulse import PulseDevice
-from streamsd.drivers.x11 import XDisplay
-from streamsd.kinds.scene.sources import (
+from streamsd.drivers.obs.source import FilterSpec, SoundSpec, SourceSpec
+from streamsd.drivers.obs.sources import (
     AudioSource,
     ColorSource,
     ImageSource,
@@ -19,8 +18,9 @@ from streamsd.kinds.scene.sources import (
     SlideshowSource,
     TextSource,
 )
-from streamsd.kinds.scene.spec import FilterSpec, SoundSpec, SourceSpec
-from streamsd.kinds.scene.values import abgr
+from streamsd.drivers.obs.values import abgr
+from streamsd.drivers.pulse import PulseDevice
+from streamsd.drivers.x11 import XDisplay
 
 Displays = Callable[[str], XDisplay]
 Devices = Callable[[str], PulseDevice]

@@ -1,0 +1,1 @@
+"""The kind Obs: an instance of OBS Studio that is kept as declared."""

@@ -1,0 +1,184 @@
+"""From an instance's spec and its scenes to the director's document (streamsd.programs.director.parse)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from streamsd.core.report import JsonValue
+from streamsd.core.secret import Secret
+from streamsd.drivers.obs.content import Collection, Json
+from streamsd.kinds.obs.spec import ObsSpec, OnOff
+
+VERSION = 1
+
+_FIXED = ("Cut", "Fade")
+_QUALITY = {"stream": "Stream", "high": "Small", "indistinguishable": "HQ", "lossless": "Lossless"}
+_CHANNELS = {
+    "mono": "Mono",
+    "stereo": "Stereo",
+    "2.1": "2.1",
+    "4.0": "4.0",
+    "4.1": "4.1",
+    "5.1": "5.1",
+    "7.1": "7.1",
+}
+
+
+def document(spec: ObsSpec, collection: Collection, base: Path, version: tuple[int, ...], key: Secret) -> Json:
+    """The whole document. It holds the stream key: it goes into a private file and nowhere else.
+
+    `digests` name its three parts; keyed, so that a short stream key cannot be guessed from them.
+    """
+    frame_rate = spec.frame_rate
+    output = spec.output or spec.canvas
+    scenes: Json = {
+        "scenes": [content.scene for content in collection.scenes],
+        "inputs": dict(collection.inputs),
+        "program": spec.program,
+        "preview": spec.preview,
+        "studio_mode": spec.studio_mode,
+        "transition": spec.transition.name,
+        "transition_ms": round(spec.transition.duration.seconds * 1000),
+        "outputs": _outputs(spec),
+        "prune": spec.prunes,
+        "interrupt": spec.interrupt == "allow",
+        "groups": dict(collection.groups),
+        "transitions": {name: {"kind": t.kind, "settings": dict(t.settings)} for name, t in spec.transitions.items()},
+        "collection": spec.current_collection if spec.external is None or spec.collection else "",
+    }
+    profile: Json = {
+        "profile": spec.profile if spec.external is None else "",
+        "video": {
+            "base_width": spec.canvas.width,
+            "base_height": spec.canvas.height,
+            "output_width": output.width,
+            "output_height": output.height,
+            "fps_numerator": frame_rate.numerator,
+            "fps_denominator": frame_rate.denominator,
+        },
+        "service": _service(spec),
+        "parameters": [list(parameter) for parameter in parameters(spec, base, version)],
+        "stream_encoder": dict(spec.advanced.settings) if spec.advanced is not None else None,
+    }
+    digests: Json = {
+        "scenes": digest(scenes, key),
+        "structure": digest(_structure(spec, collection), key),
+        "profile": digest(profile, key),
+    }
+    return {"version": VERSION, "digests": digests, **scenes, **profile}
+
+
+def digest(part: JsonValue, key: Secret) -> str:
+    text = json.dumps(part, sort_keys=True).encode()
+    return hmac.new(key.reveal().encode(), text, hashlib.sha256).hexdigest()[:16]
+
+
+def channels(spec: ObsSpec) -> str:
+    return _CHANNELS[spec.channels]
+
+
+def parameters(spec: ObsSpec, base: Path, version: tuple[int, ...]) -> Iterator[tuple[str, str, str]]:
+    """The profile's parameters: (section, name, value). What the spec's `parameters` say comes last and wins."""
+    found: dict[tuple[str, str], str] = {}
+    for section, name, value in _own_parameters(spec, base, version):
+        found[section, name] = value
+    for section, values in spec.parameters.items():
+        for name, value in values.items():
+            found[section, name] = value
+    return ((section, name, value) for (section, name), value in found.items())
+
+
+def _own_parameters(spec: ObsSpec, base: Path, version: tuple[int, ...]) -> Iterator[tuple[str, str, str]]:
+    if spec.external is None or spec.advanced is not None:
+        yield "Output", "Mode", "Simple" if spec.advanced is None else "Advanced"
+    yield "Output", "Reconnect", _bool(spec.reconnect.enabled)
+    yield "Output", "RetryDelay", str(max(1, round(spec.reconnect.delay.seconds)))
+    yield "Output", "MaxRetries", str(spec.reconnect.retries)
+    if spec.advanced is None:
+        yield "SimpleOutput", "VBitrate", str(round(spec.encoder.bitrate.kbps))
+        yield "SimpleOutput", "ABitrate", str(round(spec.encoder.audio_bitrate.kbps))
+        yield "SimpleOutput", "StreamEncoder", spec.encoder.encoder
+        if spec.encoder.encoder == "x264":
+            yield "SimpleOutput", "Preset", spec.encoder.preset
+    else:
+        yield "AdvOut", "Encoder", spec.advanced.encoder
+        yield "AdvOut", "RecEncoder", spec.advanced.recording_encoder
+    if spec.record is not None:
+        yield from _recording(spec, base, version)
+    if spec.replay_buffer is not None:
+        section = "SimpleOutput" if spec.advanced is None else "AdvOut"
+        yield section, "RecRB", "true"
+        yield section, "RecRBTime", str(max(1, round(spec.replay_buffer.length.seconds)))
+
+
+def _recording(spec: ObsSpec, base: Path, version: tuple[int, ...]) -> Iterator[tuple[str, str, str]]:
+    record = spec.record
+    assert record is not None
+    path = str(base / record.path)
+    yield "Output", "FilenameFormatting", record.filename
+    # OBS 30 put fragmented containers beside the plain ones and keeps its choice under another name.
+    name = "RecFormat2" if version >= (30,) else "RecFormat"
+    if spec.advanced is None:
+        yield "SimpleOutput", "FilePath", path
+        yield "SimpleOutput", name, record.format
+        yield "SimpleOutput", "RecQuality", _QUALITY[record.quality]
+    else:
+        yield "AdvOut", "RecFilePath", path
+        yield "AdvOut", name, record.format
+
+
+def _outputs(spec: ObsSpec) -> Json:
+    def wish(state: OnOff | None) -> bool | None:
+        return None if state is None else state == "on"
+
+    return {
+        "stream": wish(spec.stream.state if spec.stream else None),
+        "record": wish(spec.record.state if spec.record else None),
+        "replay_buffer": wish(spec.replay_buffer.state if spec.replay_buffer else None),
+        "virtual_camera": wish(spec.virtual_camera),
+    }
+
+
+def _service(spec: ObsSpec) -> JsonValue:
+    stream = spec.stream
+    if stream is None:
+        return None
+    settings: Json = {
+        "server": stream.server,
+        "key": stream.key.reveal() if stream.key else "",
+        "use_auth": stream.user is not None,
+    }
+    if stream.user is not None:
+        settings |= {"username": stream.user, "password": stream.password.reveal() if stream.password else ""}
+    return {"type": "rtmp_custom", "settings": settings}
+
+
+def _structure(spec: ObsSpec, collection: Collection) -> JsonValue:
+    """What takes a collection reload when it changes: members of groups, kinds of transitions, the collection."""
+    members: Mapping[str, JsonValue] = {
+        name: [*sorted(str(item["source"]) for item in _items(group))] for name, group in collection.groups.items()
+    }
+    return {
+        "groups": dict(members),
+        "transitions": {name: t.kind for name, t in spec.transitions.items()},
+        "collection": spec.current_collection,
+    }
+
+
+def _items(group: Json) -> list[Json]:
+    items = group["items"]
+    assert isinstance(items, list)
+    return [item for item in items if isinstance(item, dict)]
+
+
+def _bool(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def fixed_transitions() -> tuple[str, ...]:
+    """The transitions that are always there."""
+    return _FIXED

@@ -1,0 +1,282 @@
+"""From an instance's spec to its processes, and its scenes and outputs kept while it runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import cast
+
+from streamsd.core.address import Address
+from streamsd.core.diagnostics import Problem, ProblemsError
+from streamsd.core.kind import (
+    Claim,
+    Compiled,
+    Context,
+    Finding,
+    Kind,
+    LivePart,
+    Observation,
+    OperationFault,
+    PatchFault,
+    Resource,
+)
+from streamsd.core.report import JsonValue, read_report
+from streamsd.core.runtime import ObservedUnit, ProcessState
+from streamsd.core.secret import Secret
+from streamsd.core.unit import File, Limits, Unit
+from streamsd.drivers.cookies import stable_cookie
+from streamsd.drivers.obs import capabilities
+from streamsd.drivers.obs.content import Collection, Json, SceneContent, collect
+from streamsd.drivers.obs.control import DirectorFault, ask
+from streamsd.drivers.obs.inputs import input_of
+from streamsd.drivers.obs.render import Instance
+from streamsd.drivers.pulse import PulseDevice
+from streamsd.drivers.x11 import XDisplay
+from streamsd.kinds.obs.check import check_collection, check_spec
+from streamsd.kinds.obs.document import channels, digest, document
+from streamsd.kinds.obs.operations import question_of
+from streamsd.kinds.obs.spec import ObsSpec
+from streamsd.kinds.obs.units import DIRECTOR, Places, director_unit, display_unit, obs_unit
+
+_DISPLAYS = range(100, 1000)
+_PORTS = range(14455, 15455)
+"""Below what hosts give to outgoing connections."""
+
+_LONGEST_SOCKET_PATH = 107
+
+_OBSERVED = ("obs_version", "converged", "program", "preview", "scenes", "inputs", "outputs", "stats", "overrides")
+
+
+class ObsKind(Kind[ObsSpec]):
+    name = "Obs"
+    section = "obs"
+    summary = "An OBS Studio that is kept as declared: scenes, sources, audio, streaming and recording."
+    spec = ObsSpec
+
+    def check(self, resource: Resource[ObsSpec], context: Context) -> Iterable[Problem]:
+        spec = resource.spec
+        yield from check_spec(spec, resource.base)
+        control = _places(resource.address, context).control
+        if len(str(control).encode()) > _LONGEST_SOCKET_PATH:
+            hint = "give a shorter name, or the daemon a shorter run directory"
+            yield Problem("path-too-long", f"{control} is too long for the name of a socket", hint)
+        if spec.external is not None:
+            return
+        program = context.program("obs")
+        if program is None:
+            yield Problem("program-missing", "OBS is not installed", f"apt install {capabilities.PACKAGE}")
+        else:
+            version = capabilities.version(program)
+            if version and version < capabilities.OLDEST:
+                words = ".".join(map(str, version))
+                yield Problem("program-too-old", f"OBS {words} has no obs-websocket 5", "OBS 28 or later")
+        if spec.display is None and context.program("Xvfb") is None:
+            yield Problem("program-missing", "Xvfb is not installed", "apt install xvfb, or name a display")
+
+    def compile(self, resource: Resource[ObsSpec], context: Context) -> Compiled:
+        """Makes the websocket's password at the first time: it must be the same ever after (see stable_cookie)."""
+        spec, address = resource.spec, resource.address
+        places = _places(address, context)
+        cookie = stable_cookie(places.run)
+        audio = context.exports(Address("Audio", spec.audio), PulseDevice) if spec.audio else None
+        collection = _collection(spec, resource.base.absolute(), context)
+        problems = list(check_collection(spec, collection, audio))
+        if problems:
+            raise ProblemsError(problems)
+        if spec.external is not None:
+            return self._external(resource, context, collection, places, cookie)
+        program = context.program("obs")
+        assert program is not None, "check refuses an instance without it"
+        version = capabilities.version(program)
+        desired = document(spec, collection, resource.base.absolute(), version, cookie)
+        password = spec.websocket.password or Secret(digest("websocket", cookie) + digest("password", cookie))
+        port = spec.websocket.port or context.allocate("tcp-port", address, _PORTS)
+        instance = Instance(
+            program=program,
+            version=version,
+            home=places.home,
+            port=port,
+            profile=spec.profile,
+            collection=spec.current_collection,
+            sample_rate=spec.sample_rate,
+            channels=channels(spec),
+        )
+        claims = [Claim("tcp-port", f"0.0.0.0:{port}", ("websocket", "port"))]
+        units: list[Unit] = []
+        if spec.display is not None:
+            display = context.exports(Address("Display", spec.display), XDisplay)
+        else:
+            xvfb = context.program("Xvfb")
+            assert xvfb is not None, "check refuses an instance without it"
+            number = context.allocate("display", address, _DISPLAYS)
+            unit, display = display_unit(address, places, xvfb, number, cookie)
+            units.append(unit)
+            claims.append(Claim("x-display", display.name))
+        units.append(
+            obs_unit(
+                address,
+                places,
+                instance,
+                password,
+                context.python("streamsd.programs.obs_launch"),
+                display,
+                collection.displays,
+                audio,
+                _limits(spec),
+                own_display=spec.display is None,
+            )
+        )
+        director = context.python("streamsd.programs.director")
+        units.append(director_unit(address, places, director, desired, password, "127.0.0.1", port, instance.scenes))
+        return Compiled(units=tuple(units), live=_live(desired), claims=tuple(claims), exports=places)
+
+    def _external(
+        self,
+        resource: Resource[ObsSpec],
+        context: Context,
+        collection: Collection,
+        places: Places,
+        cookie: Secret,
+    ) -> Compiled:
+        spec = resource.spec
+        external = spec.external
+        assert external is not None
+        desired = document(spec, collection, resource.base.absolute(), (), cookie)
+        program = context.python("streamsd.programs.director")
+        unit = director_unit(
+            resource.address, places, program, desired, external.password, external.host, external.port, None
+        )
+        return Compiled(units=(unit,), live=_live(desired), exports=places)
+
+    async def observe(
+        self, resource: Resource[ObsSpec], compiled: Compiled, units: Mapping[str, ObservedUnit]
+    ) -> Observation:
+        """What the director reports; it is about a second old."""
+        director = units.get(DIRECTOR)
+        if director is None or director.state is not ProcessState.RUNNING:
+            return Observation()
+        report = read_report(_of(compiled).report)
+        if report is None:
+            return Observation()
+        told = report.observed
+        findings: tuple[Finding, ...] = ()
+        if report.degraded or not report.ready:
+            findings = tuple(_findings(told)) or (Finding(report.reason, report.message, DIRECTOR),)
+        return Observation(
+            live=_mapping(told.get("parts")),
+            observed={key: told[key] for key in _OBSERVED if key in told},
+            findings=findings,
+            on_air=_on_air(_mapping(told.get("outputs"))),
+            overridden=_overridden(_mapping(told.get("overrides"))),
+        )
+
+    async def patch(self, resource: Resource[ObsSpec], compiled: Compiled, parts: frozenset[str]) -> None:
+        """Hand the document over, and wait for OBS to hold it. Parts that interrupt are patched only when nothing is
+        on the air or somebody asked for it: so the director may."""
+        for unit in compiled.units:
+            for file in unit.files:
+                if file.live:
+                    _write(file)
+        interrupt = any(compiled.live[part].interrupts for part in parts)
+        try:
+            await ask(_of(compiled).control, {"do": "desired", "interrupt": interrupt})
+        except DirectorFault as fault:
+            raise PatchFault(f"{fault.reason}: {fault}") from fault
+
+    async def operate(
+        self, resource: Resource[ObsSpec], compiled: Compiled, operation: str, arguments: Mapping[str, JsonValue]
+    ) -> JsonValue:
+        question = question_of(operation, arguments)
+        try:
+            answer = await ask(_of(compiled).control, question)
+        except DirectorFault as fault:
+            raise OperationFault(f"{fault.reason}: {fault}") from fault
+        return {key: value for key, value in answer.items() if key != "ok"}
+
+
+def _places(address: Address, context: Context) -> Places:
+    return Places(run=context.directory(address), state=context.state_directory(address))
+
+
+def _of(compiled: Compiled) -> Places:
+    assert isinstance(compiled.exports, Places)
+    return compiled.exports
+
+
+def _collection(spec: ObsSpec, base: Path, context: Context) -> Collection:
+    """The scenes of the loaded collection. ProblemsError when they do not fit together."""
+    displays: list[XDisplay] = []
+    devices: list[PulseDevice] = []
+
+    def display(name: str) -> XDisplay:
+        displays.append(context.exports(Address("Display", name), XDisplay))
+        return displays[-1]
+
+    def device(name: str) -> PulseDevice:
+        devices.append(context.exports(Address("Audio", name), PulseDevice))
+        return devices[-1]
+
+    shared = {name: input_of(source, base, display, device) for name, source in spec.sources.items()}
+    scenes = [context.exports(Address("Scene", name), SceneContent) for name in spec.current_scenes]
+    collection, problems = collect(scenes, shared)
+    if problems:
+        raise ProblemsError(problems)
+    return Collection(
+        scenes=collection.scenes,
+        inputs=collection.inputs,
+        groups=collection.groups,
+        displays=tuple(dict.fromkeys([*collection.displays, *displays])),
+        devices=tuple(dict.fromkeys([*collection.devices, *devices])),
+    )
+
+
+def _live(desired: Json) -> Mapping[str, LivePart]:
+    return {
+        part: LivePart(value, DIRECTOR, interrupts=part != "scenes")
+        for part, value in _mapping(desired["digests"]).items()
+    }
+
+
+def _limits(spec: ObsSpec) -> Limits:
+    memory = spec.limits.memory.bytes if spec.limits.memory is not None else None
+    return Limits(memory_bytes=memory, cpu_percent=spec.limits.cpu, nice=spec.limits.nice)
+
+
+def _mapping(value: JsonValue) -> dict[str, JsonValue]:
+    return value if isinstance(value, dict) else {}
+
+
+def _findings(told: Mapping[str, JsonValue]) -> Iterable[Finding]:
+    rows = told.get("findings")
+    for row in rows if isinstance(rows, list) else []:
+        found = cast("dict[str, str]", row)
+        yield Finding(found["reason"], f"{found['about']}: {found['message']}", DIRECTOR)
+
+
+def _on_air(outputs: Mapping[str, JsonValue]) -> str:
+    words = {"stream": "streaming", "record": "recording"}
+    return " and ".join(word for name, word in words.items() if _mapping(outputs.get(name)).get("active"))
+
+
+def _overridden(overrides: Mapping[str, JsonValue]) -> str:
+    words = []
+    if "program" in overrides:
+        words.append(f"{overrides['program']} is on air")
+    words += [f"{name} is {'on' if on else 'off'}" for name, on in _mapping(overrides.get("outputs")).items()]
+    items = overrides.get("items")
+    for row in items if isinstance(items, list) else []:
+        owner, source, on = cast("list[JsonValue]", row)
+        words.append(f"{source} is {'shown' if on else 'hidden'} in {owner}")
+    words += [f"{name} is {'muted' if on else 'heard'}" for name, on in _mapping(overrides.get("muted")).items()]
+    return ", ".join(words)
+
+
+def _write(file: File) -> None:
+    part = file.path.with_name(f".{file.path.name}.part")
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+        out.write(file.data())
+    os.replace(part, file.path)
+
+
+KIND = ObsKind()
