@@ -45,6 +45,8 @@ class Child:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            # A group of its own: whoever stops the recorder's group leaves finishing the segment to the recorder.
+            start_new_session=True,
             preexec_fn=_die_with_parent,
         )
         return cls(process)

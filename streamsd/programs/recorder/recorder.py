@@ -59,6 +59,7 @@ class Recorder:
     _partial_bytes: int = 0
     _moved: float = 0.0
     _last_file: str = ""
+    _began: float = field(default_factory=time.monotonic)
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -206,8 +207,11 @@ class Recorder:
     def _report(self) -> None:
         moving = self._child is not None and time.monotonic() - self._moved < _STALLED
         trouble = self.trouble
+        waited = time.monotonic() - self._began > _STALLED
         if trouble is None and not moving:
-            trouble = Trouble("NoStream", "nothing came from the stream for seconds")
+            trouble = Trouble(
+                "NoStream", "nothing came from the stream for seconds" if waited else "waits for the stream"
+            )
         observed: dict[str, JsonValue] = {
             "file": self._last_file,
             "segments": self.segments,
@@ -217,7 +221,7 @@ class Recorder:
         report = Report(
             ready=trouble is None,
             beat=self._finished_bytes + self._partial_bytes,
-            degraded=trouble is not None,
+            degraded=trouble is not None and (trouble is self.trouble or waited),
             reason=trouble.reason if trouble else "",
             message=trouble.message if trouble else "",
             observed=observed,

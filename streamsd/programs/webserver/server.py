@@ -99,6 +99,8 @@ class WebServer:
         match names:
             case ["healthz"]:
                 return Response(HTTPStatus.OK, b"ok\n", {"Content-Type": "text/plain", "Cache-Control": "no-store"})
+            case ["favicon.ico"]:
+                return Response(HTTPStatus.NO_CONTENT, headers={"Cache-Control": "max-age=86400"})
             case [""]:
                 return Response(HTTPStatus.OK, pages.index(published(self.root)), _HTML)
             case ["_", *rest]:
