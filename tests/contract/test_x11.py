@@ -19,8 +19,8 @@ from streamsd.core.runtime import ObservedUnit, ProcessState
 from streamsd.core.settings import Settings
 from streamsd.core.unit import XAnswers, XWindow
 from streamsd.drivers.x11 import XDisplay
-from streamsd.drivers.x11.capabilities import server_of
 from streamsd.drivers.x11.control import DisplayFault, measure, windows
+from streamsd.drivers.x11.numbers import lock_path, server_of
 from streamsd.engine.context import HostContext
 from streamsd.kinds.display.kind import KIND, SERVER
 from streamsd.kinds.display.spec import DisplaySpec
@@ -141,6 +141,20 @@ async def test_a_second_server_ends_and_one_after_a_kill_comes_up(desk, tmp_path
         assert (await measure(exported(compiled))).resolution.width == 1600
         assert await again.stop() == 0
     assert server_of(int(exported(compiled).name[1:])) is None
+
+
+async def test_what_a_dead_server_left_stops_no_new_one(tmp_path: Path, number: int) -> None:
+    lock_path(number).write_text(f"{os.getpid():>10}\n")  # its pid is some other process's by now
+    try:
+        assert server_of(number) is None
+        _, compiled = compile_display(tmp_path, number=number)
+        async with running(compiled.unit(SERVER), tmp_path) as run:
+            assert server_of(number) == run.pid
+            compile_display(tmp_path, number=number)
+            assert server_of(number) == run.pid
+            assert await run.stop() == 0
+    finally:
+        lock_path(number).unlink(missing_ok=True)
 
 
 async def test_a_new_controller_compiles_the_same_display(desk, tmp_path: Path) -> None:

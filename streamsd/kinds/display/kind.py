@@ -24,6 +24,7 @@ from streamsd.drivers.x11 import XDisplay
 from streamsd.drivers.x11.authority import authority_file
 from streamsd.drivers.x11.capabilities import PACKAGES
 from streamsd.drivers.x11.control import DisplayFault, measure, resize
+from streamsd.drivers.x11.numbers import clear_remains
 from streamsd.drivers.x11.randr import Size
 from streamsd.drivers.x11.render import xvfb
 from streamsd.kinds.display.spec import DisplaySpec
@@ -51,11 +52,14 @@ class DisplayKind(Kind[DisplaySpec]):
             )
 
     def compile(self, resource: Resource[DisplaySpec], context: Context) -> Compiled:
-        """Makes the display's cookie at the first time: it must be the same ever after (see stable_cookie)."""
+        """Makes the display's cookie at the first time: it must be the same ever after (see stable_cookie). What a
+        dead server left of the display's number is removed, so that it neither counts as taken nor stops the new one.
+        """
         spec, address = resource.spec, resource.address
         program = context.program("Xvfb")
         assert program is not None, "check refuses a display without it"
         number = context.allocate("display", address, _NUMBERS) if spec.number is None else spec.number
+        clear_remains(number)
         directory = context.directory(address)
         cookie = stable_cookie(directory)
         display = XDisplay(f":{number}", directory / "Xauthority", spec.resolution, spec.largest, cookie)
