@@ -22,7 +22,7 @@ start)
     "$streamsd" status
     cat <<TEXT
 
-Watch it:   http://127.0.0.1:8088/desktop/
+Watch it:   http://127.0.0.1:8088/desktop/web/
 Change it:  edit examples/quickstart.yaml and save; $streamsd events --follow shows what happens
             (before: export STREAMSD_RUN_DIR=$STREAMSD_RUN_DIR)
 Stop it:    make demo-stop

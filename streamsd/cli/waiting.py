@@ -75,7 +75,9 @@ def _judge(status: StatusAnswer, generation: int, seconds: float, *, over: bool)
             return Waited("converged", Exit.OK, f"Converged: {_counted(status)}.", status)
         lost = [resource for resource in status["resources"] if _gave_up(resource, generation)]
         if lost:
-            return Waited("failed", Exit.FAILED, "Failed:\n" + "\n".join(_why(r) for r in lost), status)
+            hint = f"`streamsd logs {lost[0]['address']}` shows what its processes wrote."
+            text = "\n".join(["Failed:", *(_why(r) for r in lost), hint])
+            return Waited("failed", Exit.FAILED, text, status)
     if over:
         waiting = [_why(r) for r in status["resources"] if not r["ready"]]
         text = "\n".join([f"Not done after {seconds:g} s ({_counted(status)}); it goes on:", *waiting])
@@ -99,7 +101,9 @@ def _counted(status: StatusAnswer) -> str:
 
 
 def _why(resource: ResourceAnswer) -> str:
-    wrong = next((c for c in wrong_conditions(resource) if c["message"] or c["reason"]), None)
+    """Why it is not ready; why it was given up says more than its last failure."""
+    given_up = [c for c in resource["conditions"] if c["type"] == "Progressing" and c["status"] == "False"]
+    wrong = next((c for c in [*given_up, *wrong_conditions(resource)] if c["message"]), None)
     reason = f"{wrong['reason']}: {harmless(wrong['message'])}" if wrong else "not ready yet"
     return f"  {resource['address']}  {reason}"
 
