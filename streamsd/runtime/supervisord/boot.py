@@ -64,6 +64,14 @@ def runtime_dir(settings: Settings) -> Path:
     return settings.run_dir / "runtime"
 
 
+def supervisord_pid(settings: Settings) -> int:
+    """What the pid file says; 0 where it says nothing."""
+    try:
+        return int((runtime_dir(settings) / "supervisord.pid").read_text())
+    except (OSError, ValueError):
+        return 0
+
+
 @contextmanager
 def boot_lock(settings: Settings) -> Iterator[None]:
     """Held while one looks for supervisord and starts it, so that two do not start two. Blocks. RuntimeFault."""

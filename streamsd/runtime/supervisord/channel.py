@@ -44,6 +44,10 @@ class Channel:
             os.close(fd)
         return cls(reader, writer, exited, lost)
 
+    @property
+    def is_open(self) -> bool:
+        return self._open
+
     async def call(self, operation: Operation, **fields: Any) -> Any:
         """The result. RuntimeFault: what supervisord answered, or RuntimeLost."""
         if not self._open:

@@ -33,6 +33,7 @@ from streamsd.runtime.supervisord.timers import Timers
 from streamsd.runtime.supervisord.trees import Scanner
 from streamsd.runtime.supervisord.units import Host, UnitGroup
 from streamsd.runtime.supervisord.wire import (
+    CGROUPS_RECORD,
     CGROUPS_VARIABLE,
     CONTROL_SOCKET,
     PROTOCOL,
@@ -41,8 +42,6 @@ from streamsd.runtime.supervisord.wire import (
     PluginSettings,
     Request,
 )
-
-CGROUPS_RECORD = "cgroups.json"
 
 
 class Interface:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from streamsd.core.address import UnitId
@@ -14,9 +15,17 @@ from streamsd.core.settings import Settings
 from streamsd.core.unit import Limits, Unit
 from streamsd.runtime.files import prepare, revealed
 from streamsd.runtime.procfs import read_process
-from streamsd.runtime.supervisord.boot import boot, boot_lock, runtime_dir
+from streamsd.runtime.supervisord.boot import boot, boot_lock, runtime_dir, supervisord_pid
 from streamsd.runtime.supervisord.channel import Channel
-from streamsd.runtime.supervisord.wire import PROTOCOL, HelloWire, LimitsWire, Operation, StartWire, UnitWire
+from streamsd.runtime.supervisord.wire import (
+    CGROUPS_RECORD,
+    PROTOCOL,
+    HelloWire,
+    LimitsWire,
+    Operation,
+    StartWire,
+    UnitWire,
+)
 from streamsd.runtime.sweep import sweep
 
 _PING_EVERY = 2.0
@@ -38,6 +47,10 @@ class SupervisordRuntime:
         self._connecting = asyncio.Lock()
 
     @property
+    def _record(self) -> Path:
+        return runtime_dir(self._settings) / CGROUPS_RECORD
+
+    @property
     def pid(self) -> int:
         """supervisord's; 0 while not connected."""
         return self._hello["pid"] if self._hello else 0
@@ -49,7 +62,7 @@ class SupervisordRuntime:
 
     async def connect(self) -> None:
         async with self._connecting:
-            if self._channel is not None:
+            if self._channel is not None and self._channel.is_open:
                 return
             # Entered and left in a thread, for it waits on others.
             lock = boot_lock(self._settings)
@@ -57,8 +70,7 @@ class SupervisordRuntime:
             try:
                 joined = await self._join()
                 if joined is None:
-                    directory = runtime_dir(self._settings)
-                    await asyncio.to_thread(sweep, self._settings.instance, directory / "cgroups.json")
+                    await asyncio.to_thread(sweep, self._settings.instance, self._record)
                     await asyncio.to_thread(boot, self._settings)
                     joined = await self._join()
             finally:
@@ -78,23 +90,30 @@ class SupervisordRuntime:
             await channel.close()
 
     async def shutdown(self) -> None:
-        if self._channel is None:
-            lock = boot_lock(self._settings)
-            await asyncio.to_thread(lock.__enter__)
-            try:
+        lock = boot_lock(self._settings)
+        await asyncio.to_thread(lock.__enter__)
+        try:
+            if self._channel is None:
                 joined = await self._join()
-            finally:
-                lock.__exit__(None, None, None)
-            if joined is None:
-                await asyncio.to_thread(sweep, self._settings.instance, runtime_dir(self._settings) / "cgroups.json")
-                return
-            self._channel, self._hello = joined
-        assert self._hello is not None
-        pid, started = self._hello["pid"], self._hello["started"]
-        await self._call("shutdown")
-        await self.close()
-        while _runs(pid, started):  # noqa: ASYNC110  (it is not our child: /proc is all that tells)
-            await asyncio.sleep(0.01)
+                if joined is not None:
+                    self._channel, self._hello = joined
+            if self._channel is not None and self._hello is not None:
+                await self._end(self._hello["pid"], self._hello["started"])
+            await asyncio.to_thread(sweep, self._settings.instance, self._record)
+        finally:
+            lock.__exit__(None, None, None)
+
+    async def _end(self, pid: int, started: float) -> None:
+        """Have supervisord stop its units and end. When it is lost instead, the sweep that follows does it."""
+        try:
+            await self._call("shutdown")
+            while _runs(pid, started):  # noqa: ASYNC110  (it is not our child: /proc is all that tells)
+                await asyncio.sleep(0.01)
+        except RuntimeFault as fault:
+            if fault.reason != "RuntimeLost":
+                raise
+        finally:
+            await self.close()
 
     async def observe(self) -> Mapping[UnitId, ObservedUnit]:
         units: list[UnitWire] = await self._call("observe")
@@ -128,8 +147,8 @@ class SupervisordRuntime:
         except OSError:
             return None
         try:
-            hello: HelloWire = await asyncio.wait_for(channel.call("hello"), _HUNG_AFTER)
-        except (TimeoutError, RuntimeFault):
+            hello: HelloWire = await _answer(channel, "hello", supervisord_pid(self._settings))
+        except (_Hung, RuntimeFault):
             await channel.close()
             return None
         if hello["protocol"] != PROTOCOL:
@@ -154,20 +173,35 @@ class SupervisordRuntime:
         """Ask now and then whether it lives; end it when it hangs, for nobody can rely on it then."""
         while True:
             await asyncio.sleep(_PING_EVERY)
-            ping = asyncio.create_task(channel.call("ping"))
-            waited = 0.0
-            while not (await asyncio.wait({ping}, timeout=0.5))[0]:
-                waited += 0.5
-                process = read_process(hello["pid"])
-                stopped = process is not None and process.state in "Tt"
-                if waited >= (_STOPPED_AFTER if stopped else _HUNG_AFTER):
-                    ping.cancel()
-                    if _runs(hello["pid"], hello["started"]):
-                        os.kill(hello["pid"], signal.SIGKILL)
-                    channel.abandon("supervisord stopped answering")
-                    return
-            if ping.exception() is not None:
+            try:
+                await _answer(channel, "ping", hello["pid"])
+            except _Hung:
+                if _runs(hello["pid"], hello["started"]):
+                    os.kill(hello["pid"], signal.SIGKILL)
+                channel.abandon("supervisord stopped answering")
+                return
+            except RuntimeFault:
                 return  # the connection ended, and says so itself
+
+
+class _Hung(Exception):
+    """supervisord does not answer."""
+
+
+async def _answer(channel: Channel, operation: Operation, pid: int) -> Any:
+    """Call, with the patience that the state of supervisord's process (0: unknown) deserves. _Hung, RuntimeFault."""
+    call = asyncio.create_task(channel.call(operation))
+    waited = 0.0
+    try:
+        while not (await asyncio.wait({call}, timeout=0.5))[0]:
+            waited += 0.5
+            process = read_process(pid) if pid else None
+            stopped = process is not None and process.state in "Tt"
+            if waited >= (_STOPPED_AFTER if stopped else _HUNG_AFTER):
+                raise _Hung
+    finally:
+        call.cancel()
+    return await call
 
 
 def _runs(pid: int, started: float) -> bool:

@@ -13,6 +13,8 @@ PROTOCOL = 1
 
 CONTROL_SOCKET = "control.sock"
 PLUGIN_SETTINGS = "plugin.json"
+CGROUPS_RECORD = "cgroups.json"
+"""Where the plugin notes its control groups, for the sweep of whoever comes after it."""
 MAX_LINE = 16 * 1024 * 1024
 """Bytes of one message: an environment of a megabyte is already absurd."""
 
