@@ -13,7 +13,6 @@ from typing import Any
 
 import ffmpeg
 
-from streamsd.core.units import Resolution
 from streamsd.drivers.ffmpeg.media import (
     AudioEncoding,
     AudioSource,
@@ -206,20 +205,22 @@ def _picture(stream: Any, source: VideoSource, encoding: VideoEncoding) -> Any:
     reds are off."""
     if encoding.fps is not None and isinstance(source, FileSource):
         stream = stream.filter("fps", _number(encoding.fps))
-    size = encoding.size or _even(source)
-    scale: Options = {"out_color_matrix": _BT709, "out_range": "tv", "flags": "bicubic"}
-    stream = stream.filter(
-        "scale", *((size.width, size.height) if size else ("trunc(iw/2)*2", "trunc(ih/2)*2")), **scale
-    )
+    size: tuple[int, ...] = ()
+    if encoding.size:
+        size = (encoding.size.width, encoding.size.height)
+    elif not _is_even(source):
+        # 4:2:0 needs an even size. Cutting a line off leaves every other pixel as it is.
+        stream = stream.filter("crop", "trunc(iw/2)*2", "trunc(ih/2)*2", 0, 0)
+    stream = stream.filter("scale", *size, out_color_matrix=_BT709, out_range="tv", flags="bicubic")
     stream = stream.filter("format", "yuv420p")
     return stream.filter("setparams", color_primaries=_BT709, color_trc=_BT709, colorspace=_BT709)
 
 
-def _even(source: VideoSource) -> Resolution | None:
-    """The source's size made even, as 4:2:0 must be; None where only ffmpeg will know it."""
+def _is_even(source: VideoSource) -> bool:
+    """Whether its width and height are known to be even. Only ffmpeg will know a file's or a window's."""
     if isinstance(source, FileSource) or (isinstance(source, ScreenSource) and source.window):
-        return None
-    return Resolution(max(2, source.resolution.width // 2 * 2), max(2, source.resolution.height // 2 * 2))
+        return False
+    return source.resolution.width % 2 == 0 and source.resolution.height % 2 == 0
 
 
 def _h264(encoding: VideoEncoding) -> Options:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from streamsd.programs.relay import nut
 from streamsd.programs.relay.nut import Frame, NutFault, StreamClass, StreamHeader
 
+_STARTCODES = frozenset({nut.MAIN, nut.STREAM, nut.SYNCPOINT, nut.INDEX, nut.INFO})
 _MAX_ITEM = 64 * 1024 * 1024
 
 
@@ -93,6 +94,8 @@ class NutReader:
     def _packet(self, buffer: bytearray, at: int) -> int:
         self._wait_for(at + 8, buffer)
         startcode = bytes(buffer[at : at + 8])
+        if startcode not in _STARTCODES:
+            raise NutFault(f"unknown startcode {startcode.hex()}")
         length, body = _varint(buffer, at + 8)
         if length < 4 or length > _MAX_ITEM:
             raise NutFault(f"a header of {length} bytes")
@@ -120,8 +123,6 @@ class NutReader:
             self._info(body)
         elif startcode == nut.SYNCPOINT:
             self._syncpoint(body)
-        elif startcode != nut.INDEX:
-            raise NutFault(f"unknown startcode {startcode.hex()}")
 
     def _main(self, body: bytes) -> None:
         version, at = _varint(body, 0)
