@@ -58,7 +58,7 @@ def launch_document(instance: Instance, password_file: Path) -> str:
             "password_file": str(password_file),
             "ini": {"global.ini": start, "user.ini": start, **_profiles(instance)},
             "json": {"plugin_config/obs-websocket/config.json": _websocket(instance)},
-            "once": {f"basic/scenes/{PARK}.json": json.dumps({"name": PARK})},
+            "once": {f"basic/scenes/{PARK}.json": json.dumps(_park())},
         }
     )
 
@@ -119,6 +119,21 @@ def _start(instance: Instance) -> Mapping[str, Mapping[str, str]]:
             "AuthRequired": "true",
             "ServerPassword": PLACEHOLDER,
         },
+    }
+
+
+def _park() -> Mapping[str, JsonValue]:
+    """A collection with one scene: OBS aborts when it switches to one that has none."""
+    scene: dict[str, JsonValue] = {"id": "scene", "name": PARK, "settings": {"items": [], "id_counter": 0}}
+    return {
+        "name": PARK,
+        "current_scene": PARK,
+        "current_program_scene": PARK,
+        "scene_order": [{"name": PARK}],
+        "sources": [scene],
+        "groups": [],
+        "transitions": [],
+        "transition_duration": 300,
     }
 
 

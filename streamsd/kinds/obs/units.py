@@ -14,11 +14,11 @@ from streamsd.core.unit import (
     Limits,
     Probe,
     Probes,
-    ProcessAlive,
     Reports,
     StopPolicy,
     TcpPort,
     Unit,
+    UnixSocket,
     XAnswers,
 )
 from streamsd.core.units import Resolution
@@ -154,7 +154,7 @@ def director_unit(
         cwd=places.state,
         files=files,
         probes=Probes(
-            startup=Probe(ProcessAlive(), interval=0.05),
+            startup=Probe(UnixSocket(places.control), interval=0.05),
             readiness=Probe(reports, interval=1.0, failures=2),
         ),
         stop=StopPolicy(((signal.SIGTERM, 15.0),)),
