@@ -1,0 +1,257 @@
+"""The command line against a real daemon: what people type, and what other tools rely on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import venv
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.host import PATIENCE, Host, alive
+from tests.ports import free_port
+from tests.programs_needed import need
+
+ROOT = Path(__file__).parents[2]
+
+APPS = """
+    version: 1
+    apps:
+      one: {command: [sleep, "1001"], description: first}
+      two: {command: [sleep, "1002"]}
+"""
+
+
+def test_up_detached_apply_and_down(host: Host) -> None:
+    host.write(APPS)
+    done = host.cli("up", "--detach", "--no-watch")
+    assert done.returncode == 0, done.stderr
+    pid = host.status()["daemon_pid"]
+    assert f"streamsd runs with pid {pid}; its log is {host.settings.state_dir}/streamsd.log" in done.stdout
+    again = host.cli("up", "--detach")
+    assert (again.returncode, again.stderr.splitlines()[0]) == (
+        1,
+        f"error: a daemon runs already with {host.settings.run_dir}",
+    )
+    applied = host.cli("apply")
+    assert applied.returncode == 0, applied.stderr
+    assert "Converged: 2 of 2 ready." in applied.stdout
+    down = host.cli("down")
+    assert (down.returncode, down.stdout) == (0, "Everything is stopped.\n")
+    host.until(lambda: not alive(pid), "the daemon has ended")
+    assert host.processes() == []
+    after = host.cli("status")
+    assert after.returncode == 1
+    assert after.stderr.startswith("error: no daemon answers at ")
+
+
+def test_a_failed_start_in_the_background_says_why(host: Host) -> None:
+    host.write(APPS)
+    host.settings.run_dir.write_text("a file stands here")
+    done = host.cli("up", "--detach")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ")
+    host.settings.run_dir.unlink()
+
+
+def test_status_keeps_its_shape(host: Host) -> None:
+    host.write(APPS)
+    host.up("--no-watch")
+    status = host.converged(1)
+    assert {"generation", "observed_generation", "converged", "resources"} <= status.keys()
+    one = status["resources"][0]
+    assert (one["address"], one["kind"], one["name"], one["ready"]) == ("App/one", "App", "one", True)
+    assert {c["type"] for c in one["conditions"]} >= {"Accepted", "Progressing", "Ready", "Degraded", "Drifted"}
+    for condition in one["conditions"]:
+        assert condition["status"] in ("True", "False")
+        assert datetime.fromisoformat(condition["since"]).tzinfo is not None
+    (process,) = one["processes"]
+    assert process["role"] == "main"
+    assert alive(process["pid"])
+    assert process["restarts"] == 0
+    assert datetime.fromisoformat(process["started"]).tzinfo is not None
+
+
+def test_a_saved_plan_is_applied_once_and_refused_when_stale(host: Host, tmp_path: Path) -> None:
+    host.write(APPS)
+    host.up("--no-watch")
+    host.converged(1)
+    host.edit('"1002"', '"2002"')
+    saved = tmp_path / "plan.json"
+    assert host.cli("plan", "--out", str(saved)).returncode == 2
+    assert json.loads(saved.read_text())["changes"] == 1
+    applied = host.cli("apply", str(saved))
+    assert applied.returncode == 0, applied.stderr
+    host.edit('"1001"', '"2001"')
+    stale = host.cli("apply", str(saved))
+    assert stale.returncode == 1
+    assert "plan" in stale.stderr
+    assert "hint: plan again" in stale.stderr
+    assert host.status()["generation"] == 2
+
+
+def test_a_bad_profile_is_shown_with_its_place_and_changes_nothing(host: Host) -> None:
+    host.write(APPS)
+    host.up("--no-watch")
+    host.converged(1)
+    before = host.pids()
+    host.edit('command: [sleep, "1002"]', 'comand: [sleep, "1002"]')
+    for command in ("plan", "apply", "validate"):
+        said = host.cli(command)
+        assert said.returncode == 1, command
+        assert f"{host.profile}:5:9: error: " in said.stderr, said.stderr
+        assert "^^^^^^" in said.stderr
+        assert "hint: did you mean 'command'?" in said.stderr
+    diagnostic = host.json("validate")["diagnostics"][0]
+    assert diagnostic.keys() >= {"code", "severity", "message", "hint", "file", "line", "column", "path"}
+    assert (diagnostic["file"], diagnostic["line"], diagnostic["column"]) == (str(host.profile), 5, 9)
+    assert host.pids() == before
+
+
+def test_logs_and_events_are_followed(host: Host) -> None:
+    host.write(
+        """
+        version: 1
+        apps:
+          talker: {command: [sh, -c, "n=0; while sleep 0.2; do n=$((n+1)); echo line $n; done"]}
+        """
+    )
+    host.up("--no-watch")
+    host.converged(1)
+    follow = [sys.executable, "-m", "streamsd.cli.main", "logs", "App/talker", "--follow", "--json", "--lines", "1"]
+    with subprocess.Popen(follow, env=host.environment, stdout=subprocess.PIPE, text=True) as reader:
+        assert reader.stdout
+        numbers = [int(json.loads(reader.stdout.readline())["line"].split()[1]) for _ in range(3)]
+        assert numbers == list(range(numbers[0], numbers[0] + 3))
+        reader.send_signal(signal.SIGINT)
+        assert reader.wait(PATIENCE) == 130
+    follow = [sys.executable, "-m", "streamsd.cli.main", "events", "--follow", "--json", "--last", "0"]
+    with subprocess.Popen(follow, env=host.environment, stdout=subprocess.PIPE, text=True) as reader:
+        assert reader.stdout
+        restarted = host.cli("restart", "App/talker")
+        assert restarted.returncode == 0, restarted.stderr
+        seen = json.loads(reader.stdout.readline())
+        assert {"seq", "at", "event", "address"} <= seen.keys()
+        reader.send_signal(signal.SIGINT)
+        assert reader.wait(PATIENCE) == 130
+
+
+def test_restart_describe_graph_export_and_destroy(host: Host) -> None:
+    host.write(APPS)
+    host.up("--no-watch")
+    host.converged(1)
+    before = host.pids()
+    assert host.cli("restart", "App/one").returncode == 0
+    host.until(lambda: host.pids().get("App/one/main", 0) not in (0, before["App/one/main"]), "App/one starts anew")
+    assert host.pid("App/two/main") == before["App/two/main"]
+    assert host.json("describe", "App/one")["spec"]["command"] == ["sleep", "1001"]
+    assert host.json("graph") == {"resources": ["App/one", "App/two"], "edges": []}
+    assert [e["apiVersion"] for e in host.json("export")] == ["streamsd/v1", "streamsd/v1"]
+    assert host.cli("destroy", "App/two", "--yes").returncode == 0
+    assert set(host.pids()) == {"App/one/main"}
+    unknown = host.cli("describe", "App/three")
+    assert (unknown.returncode, unknown.stderr) == (
+        1,
+        "error: there is no App/three\nhint: there are: App/one, App/two\n",
+    )
+
+
+def test_ctrl_c_ends_the_daemon_and_leaves_what_runs(host: Host) -> None:
+    host.write(APPS)
+    host.up()
+    host.converged(1)
+    before = host.pids()
+    assert host.daemon
+    host.daemon.send_signal(signal.SIGINT)
+    assert host.daemon.wait(PATIENCE) == 0
+    assert all(alive(pid) for pid in before.values())
+    host.up()
+    host.converged(1)
+    assert host.pids() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+def test_another_user_is_kept_out(host: Host) -> None:
+    host.write(APPS)
+    host.up("--no-watch")
+    host.directory.chmod(0o755)
+    done = subprocess.run(
+        [need("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c", KNOCK],
+        env={**host.environment, "SOCKET": str(host.settings.api_socket)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.stdout == "refused\n", done.stderr
+
+
+KNOCK = """
+import os, socket
+knocking = socket.socket(socket.AF_UNIX)
+try:
+    knocking.connect(os.environ["SOCKET"])
+    knocking.sendall(b"GET /v1/status HTTP/1.0\\r\\n\\r\\n")
+    print("refused" if b" 403 " in knocking.recv(100) else "served")
+except PermissionError:
+    print("refused")
+"""
+
+
+def test_doctor_finds_what_is_here() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "streamsd.cli.main", "doctor", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    checks = {(check["group"], check["name"]): check for check in found["checks"]}
+    assert found["ok"] is True
+    assert "libx264" in checks["ffmpeg", "bundled encoders"]["detail"]
+    need("Xvfb")
+    assert checks["displays", "start"]["verdict"] == "ok", checks["displays", "start"]
+
+
+def test_a_built_wheel_inits_and_comes_up(tmp_path: Path, host: Host) -> None:
+    """The package as pip installs it; what it depends on is lent by this environment, so that nothing is fetched."""
+    source, wheels = tmp_path / "source", tmp_path / "wheels"
+    # setuptools builds beside its sources, where other tests run
+    shutil.copytree(ROOT / "streamsd", source / "streamsd", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    pip = (sys.executable, "-m", "pip")
+    _run(*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(wheels), str(source))
+    (wheel,) = wheels.glob("streamsd-*.whl")
+    place = tmp_path / "venv"
+    venv.create(place, with_pip=False, symlinks=True)
+    python = str(place / "bin/python")
+    lent = next(Path(p) for p in sys.path if p.endswith("site-packages"))
+    own = next(place.glob("lib/python3*/site-packages"))
+    _run(*pip, "--python", python, "install", "--quiet", "--no-deps", "--no-index", str(wheel))
+    (own / "lent.pth").write_text(f"{lent}\n")
+    where = _run(python, "-c", "import streamsd; print(streamsd.__file__)")
+    assert Path(where.strip()).is_relative_to(own)
+
+    streamsd = str(place / "bin/streamsd")
+    assert "Wrote " in _run(streamsd, "init", environment=host.environment)
+    host.edit("127.0.0.1:8088}", f"127.0.0.1:{free_port()}}}")
+    _run(streamsd, "up", "--detach", environment=host.environment)
+    said = _run(streamsd, "apply", environment=host.environment)
+    assert "Converged: 2 of 2 ready." in said
+    _run(streamsd, "down", environment=host.environment)
+
+
+def _run(*argv: str, environment: dict[str, str] | None = None) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=170, env=environment, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
