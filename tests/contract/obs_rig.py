@@ -1,0 +1,147 @@
+"""A real OBS for tests: on an Xvfb of its own, started by the launcher from an empty directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from streamsd.drivers.obs.render import Instance, environment, launch_document
+from streamsd.programs.director.client import Client, ConnectFault
+from streamsd.programs.director.collection import CollectionFile
+from streamsd.programs.director.outputs import OutputKeeper
+from streamsd.programs.director.readback import Reader
+from streamsd.programs.director.reconcile import Reconciler
+from tests.programs_needed import need
+
+PATIENCE = 60.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(holds: Callable[[], object], what: str, within: float = PATIENCE) -> None:
+    deadline = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {within:g} s: {what}"
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def xvfb() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A display of a free number."""
+    program = need("Xvfb")
+    read, write = os.pipe()
+    argv = [program, "-displayfd", str(write), "-screen", "0", "1024x768x24", "-nolisten", "tcp", "-noreset", "-ac"]
+    server = subprocess.Popen(argv, pass_fds=[write], stderr=subprocess.DEVNULL)
+    os.close(write)
+    try:
+        text = b""
+        while not text.endswith(b"\n"):
+            ready, _, _ = select.select([read], [], [], PATIENCE)
+            assert ready, "Xvfb did not start"
+            part = os.read(read, 16)
+            assert part, "Xvfb ended"
+            text += part
+        yield f":{int(text)}", server
+    finally:
+        os.close(read)
+        server.kill()
+        server.wait()
+
+
+@dataclass
+class Studio:
+    """One OBS. `start` and `stop` may be called again; what it keeps is in `home`."""
+
+    home: Path
+    display: str
+    port: int = field(default_factory=free_port)
+    password: str = field(default_factory=lambda: secrets.token_hex(8))
+    launcher: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        self.instance = Instance(
+            Path(need("obs")), (29, 0, 2), self.home, self.port, "streamsd", "streamsd", 48000, "Stereo"
+        )
+        self.log = self.home / "obs.log"
+
+    def start(self) -> None:
+        runtime = self.home / "run"
+        runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
+        password = self.home / "password"
+        password.write_text(self.password)
+        document = self.home / "launch.json"
+        document.write_text(launch_document(self.instance, password))
+        env = {
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "DISPLAY": self.display,
+            "PULSE_SERVER": f"unix:{runtime}/none",
+            **environment(self.home, runtime),
+        }
+        with self.log.open("ab") as log:
+            self.launcher = subprocess.Popen(
+                [sys.executable, "-m", "streamsd.programs.obs_launch", str(document)],
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def connect(self) -> Client:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return Client.connect("127.0.0.1", self.port, self.password, timeout=30.0)
+            except ConnectFault:
+                assert self.launcher is not None
+                assert self.launcher.poll() is None, self.log.read_text(errors="replace")[-3000:]
+                assert time.monotonic() < deadline, self.log.read_text(errors="replace")[-3000:]
+                time.sleep(0.05)
+
+    def reconciler(self, client: Client) -> Reconciler:
+        return Reconciler(client, Reader(client), OutputKeeper(client), CollectionFile(self.instance.scenes))
+
+    @property
+    def obs_pid(self) -> int:
+        assert self.launcher is not None
+        children = Path(f"/proc/{self.launcher.pid}/task/{self.launcher.pid}/children").read_text().split()
+        return int(children[0])
+
+    def stop(self) -> int:
+        """By SIGTERM to the launcher; its exit code."""
+        assert self.launcher is not None
+        self.launcher.terminate()
+        return self.launcher.wait(PATIENCE)
+
+    def close(self) -> None:
+        if self.launcher is not None and self.launcher.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.launcher.pid, signal.SIGKILL)
+            self.launcher.wait()
+
+
+@contextlib.contextmanager
+def studio(home: Path) -> Iterator[Studio]:
+    """A started OBS."""
+    with xvfb() as (display, _):
+        made = Studio(home, display)
+        made.start()
+        try:
+            yield made
+        finally:
+            made.close()
