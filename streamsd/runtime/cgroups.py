@@ -279,28 +279,44 @@ def places_in(base: Path) -> Iterator[Place]:
 
 
 def _v2_parents(root: Path, own: Path) -> Iterator[Path]:
-    """Where v2 groups may go, best first. A group with processes of its own cannot hand controllers down, except
-    the root: a runtime alone in its group (its own systemd unit, Delegate=yes) moves itself one down."""
-    if own == root:
-        yield root
-        return
-    if _own_only(own):
-        try:
-            leaf = own / "runtime"
-            leaf.mkdir(exist_ok=True)
-            _write(leaf / "cgroup.procs", "0")
-            yield own
-        except OSError:
-            pass
+    """Where v2 groups may go, best first.
+
+    Our own group when it was given to us (a systemd unit with Delegate=yes, or one that an ordinary user owns). A
+    group that holds processes cannot hand controllers down, except the root, so what is in it moves one down. Else
+    the root, which takes root; else beside ourselves without controllers, which still can be killed as a whole.
+    """
+    if own != root and _is_delegated(own):
+        _move_down(own)
+        yield own
     yield root
-    yield own
+    if own != root:
+        yield own
 
 
-def _own_only(own: Path) -> bool:
+def _is_delegated(own: Path) -> bool:
+    """systemd marks what it hands over (systemd.resource-control(5), Delegate=)."""
     try:
-        return _read(own / "cgroup.procs").split() == [str(os.getpid())]
+        if 0 < own.stat().st_uid == os.geteuid():
+            return True
     except OSError:
         return False
+    for name in ("trusted.delegate", "user.delegate"):
+        try:
+            if os.getxattr(own, name) == b"1":
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def _move_down(own: Path) -> None:
+    leaf = own / "runtime"
+    try:
+        leaf.mkdir(exist_ok=True)
+        for pid in _read(own / "cgroup.procs").split():
+            _write_if_there(leaf / "cgroup.procs", pid)
+    except OSError:
+        return  # then there are no controllers, and everything else still works
 
 
 def _made(directory: Path) -> Path | None:
