@@ -70,6 +70,7 @@ def encoder(
             _picture(picture.video, video, encoding),
             f"unix:{ports.video}",
             **_h264(encoding),
+            **_pace(encoding, clock),
             **_NUT,
         )
     ]
@@ -77,6 +78,9 @@ def encoder(
         source, sound = audio
         shared = isinstance(source, FileSource) and source == video
         track = picture.audio if shared else _audio_input(source, clock).audio
+        if isinstance(source, PulseSource):
+            # Each block is stamped by the clock on the wall, give or take: stretched to fit, so that none overlaps.
+            track = track.filter("aresample", **{"async": 1000})
         outputs.append(
             ffmpeg.output(
                 track,
@@ -203,7 +207,7 @@ def _file(source: FileSource) -> Any:
 def _picture(stream: Any, source: VideoSource, encoding: VideoEncoding) -> Any:
     """The filters: size, and BT.709 made and said. Untagged, players take the small ones for BT.601, and greens and
     reds are off."""
-    if encoding.fps is not None and isinstance(source, FileSource):
+    if encoding.fps is not None and (isinstance(source, FileSource) or source.fps != encoding.fps):
         stream = stream.filter("fps", _number(encoding.fps))
     size: tuple[int, ...] = ()
     if encoding.size:
@@ -253,8 +257,18 @@ def _h264(encoding: VideoEncoding) -> Options:
         options |= {"g": 600, "force_key_frames": f"expr:gte(t,n_forced*{_number(encoding.gop_seconds)})"}
     else:
         frames = max(1, round(encoding.fps * encoding.gop_seconds))
-        options |= {"g": frames, "keyint_min": frames, "fps_mode": "cfr", "r": _number(encoding.fps)}
+        options |= {"g": frames, "keyint_min": frames}
     return options
+
+
+def _pace(encoding: VideoEncoding, clock: Options) -> Options:
+    """A constant rate, where it is known. With the capture's own clock, which counts from 1970, ffmpeg would fill the
+    years before with copies: there each frame keeps its time, and none is made up."""
+    if encoding.fps is None:
+        return {}
+    if clock:
+        return {"fps_mode": "vfr"}
+    return {"fps_mode": "cfr", "r": _number(encoding.fps)}
 
 
 def _number(value: float) -> str:
