@@ -40,6 +40,10 @@ def edited(data: Mapping[str, Any], studio: Studio, *, prune: bool, owned: Owned
     new: Json = copy.deepcopy(dict(data))
     sources: list[Json] = new.setdefault("sources", [])
     groups: list[Json] = new.setdefault("groups", [])
+    for index, source in enumerate(sources):
+        wanted = studio.inputs.get(str(source.get("name")))
+        if wanted is not None and source.get("versioned_id", source.get("id")) != wanted.kind and wanted.kind in kinds:
+            sources[index] = _source(str(source["name"]), wanted)
     names = {str(s.get("name")) for s in sources}
     for name, group in studio.groups.items():
         members = [i for i in group.items if _can(i.source, studio.inputs, kinds)]

@@ -63,6 +63,7 @@ class Comparison:
 
     def _all(self) -> Iterator[Change]:
         self._unknown = self._unknown_inputs()
+        self._going: set[tuple[str, int]] = set()
         yield from profile_changes(self.desired, self.found)
         yield from self._scenes()
         yield from self._inputs()
@@ -114,12 +115,26 @@ class Comparison:
             if found is None:
                 yield from self._create_input(name, wanted, home.get(name))
             elif found.kind != wanted.kind:
-                words = f"replace {found.kind} by {wanted.kind}"
-                yield Change(Phase.INPUT, about, words, (Request("RemoveInput", {"inputName": name}),))
+                yield self._replace_input(name, wanted, found)
             else:
                 yield from self._settings(name, wanted, found)
                 yield from self._audio(name, wanted, found)
                 yield from self._filters(name, wanted.filters, found.filters, about)
+
+    def _replace_input(self, name: str, wanted: Input, found: Input) -> Change:
+        about, words = f"input {name}", f"replace {found.kind} by {wanted.kind}"
+        if any(item.source == name for group in self.found.groups.values() for item in group.items):
+            return Change(Phase.INPUT, about, words, cost=Cost.COLLECTION_RELOAD)
+        return Change(Phase.INPUT, about, words, (*self._hide(name), Request.of("RemoveInput", inputName=name)))
+
+    def _hide(self, name: str) -> Iterator[Request]:
+        """Remove every item that shows a source which goes. A scene drops the items of removed sources only when it
+        is drawn (libobs, update_transforms_and_prune_sources); one that is not on air keeps the source alive."""
+        for scene, content in self.found.scenes.items():
+            for item in content.items:
+                if item.source == name and (scene, item.id) not in self._going:
+                    self._going.add((scene, item.id))
+                    yield Request.of("RemoveSceneItem", sceneName=scene, sceneItemId=item.id)
 
     def _create_input(self, name: str, wanted: Input, scene: str | None) -> Iterator[Change]:
         about = f"input {name}"
@@ -223,6 +238,9 @@ class Comparison:
         for item in missing:
             yield from self._create_item(name, item)
         for item in going:
+            if (name, item.id) in self._going:
+                continue
+            self._going.add((name, item.id))
             request = Request("RemoveSceneItem", {"sceneName": name, "sceneItemId": item.id})
             yield Change(Phase.DELETE, f"{about}, item {item.source}", "remove", (request,))
         for w, f in pairs:
@@ -235,7 +253,9 @@ class Comparison:
         if item.source in self.desired.studio.groups:
             yield Change(Phase.ITEM, about, "create (a group)", cost=Cost.COLLECTION_RELOAD)
             return
-        known = item.source in self.found.inputs or item.source in self.found.scenes
+        there, wanted = self.found.inputs.get(item.source), self.desired.studio.inputs.get(item.source)
+        replaced = there is not None and wanted is not None and there.kind != wanted.kind
+        known = (there is not None and not replaced) or item.source in self.found.scenes
         coming = item.source in self.desired.studio.scenes and item.source not in self.found.scenes
         if item.source in self._unknown or not (known or coming):
             return  # its input is created first, which makes its first item too
@@ -357,13 +377,13 @@ class Comparison:
             if name in studio.inputs or name in self.found.special:
                 continue
             if self.desired.prune or name in self.owned.inputs:
-                request = Request("RemoveInput", {"inputName": name})
-                yield Change(Phase.DELETE, f"input {name}", "remove", (request,))
+                requests = (*self._hide(name), Request.of("RemoveInput", inputName=name))
+                yield Change(Phase.DELETE, f"input {name}", "remove", requests)
         for name in self.found.scenes:
             # A scene that is on air goes in the next round, when the program has left it.
             if self._unwanted_scene(name) and name != self.found.program:
-                request = Request("RemoveScene", {"sceneName": name})
-                yield Change(Phase.DELETE, f"scene {name}", "remove", (request,))
+                requests = (*self._hide(name), Request.of("RemoveScene", sceneName=name))
+                yield Change(Phase.DELETE, f"scene {name}", "remove", requests)
 
 
 def _only(settings: Settings, keys: Sequence[str]) -> dict[str, JsonValue]:

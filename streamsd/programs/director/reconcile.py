@@ -22,9 +22,9 @@ from streamsd.programs.director.same import different_settings
 PARK = "streamsd-park"
 """The collection, and the profile, that OBS is switched to while another one's file is edited or read anew."""
 
-PATIENCE = 3
-"""Rounds in a row with the same differences after which they count as not taken. Deletes are asynchronous (a quarter
-of a second in which the name is taken), and a transition's duration can read stale: hence not one."""
+PATIENCE = 4.0
+"""Seconds with the same differences after which they count as not taken. Deletes are asynchronous (a quarter of a
+second on a quiet machine, in which the name is taken), and a transition's duration can read stale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,7 @@ class Reconciler:
         """Until nothing differs, nothing moves any more, or the time is over."""
         deadline = time.monotonic() + within
         mutating, rounds, stuck = 0, 0, 0
+        moved = time.monotonic()
         before: tuple[str, ...] = ()
         said: list[str] = []
         faults: list[Impossible] = []
@@ -82,9 +83,11 @@ class Reconciler:
             if not doing:
                 return Outcome(found, mutating, rounds, tuple(said), held, impossible)
             now = tuple(map(str, doing))
-            stuck = stuck + 1 if now == before else 0
-            before = now
-            if stuck >= PATIENCE or time.monotonic() > deadline:
+            if now != before:
+                stuck, moved, before = 0, time.monotonic(), now
+            else:
+                stuck += 1
+            if time.monotonic() > min(deadline, moved + PATIENCE):
                 known = {f.about for f in faults}
                 silent = tuple(
                     Impossible("DidNotTake", c.about, f"{c.words}: OBS said yes and did not do it")
@@ -94,7 +97,7 @@ class Reconciler:
                 return Outcome(found, mutating, rounds, tuple(said), held, (*impossible, *faults, *silent))
             if stuck:
                 self._learn(desired, found)
-                time.sleep(0.1 * stuck)
+                time.sleep(min(0.8, 0.05 * 2**stuck))
             said.extend(line for line in now if line not in said)
             sent, faults = self._send(desired, owned, doing)
             mutating += sent
