@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from yaml._yaml import CParser
 from yaml.events import (
     AliasEvent,
+    DocumentEndEvent,
     DocumentStartEvent,
     MappingEndEvent,
     MappingStartEvent,
@@ -105,6 +106,9 @@ class Builder:
                     )
                     return _without_raw(root) if root is not None else None
                 self.simple = not event.explicit
+                continue
+            elif kind is DocumentEndEvent:
+                self.simple = self.simple and not event.explicit
                 continue
             elif kind is StreamEndEvent:
                 break
@@ -283,6 +287,10 @@ class Builder:
                 )
                 continue
             raw = _whole_lines(self._text[bounds[index // 2] : bounds[index // 2 + 1]]) if bounds else None
+            if type(value) is ScalarNode and not value.text and value.plain:
+                # Nothing stands there; libyaml may place it at whatever comes next.
+                line, column = key.end_line, key.end_column
+                value = value._replace(line=line, column=column, end_line=line, end_column=column)
             entries[name] = Entry(key, value, raw)
             size += 1 + value.size
             if type(value) is ScalarNode:

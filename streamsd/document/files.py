@@ -107,16 +107,18 @@ def _read(name: str, limit: int) -> Content | Unreadable:
         descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         return Unreadable(_words(error))
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            mode = os.fstat(descriptor).st_mode
-            if stat.S_ISDIR(mode):
-                return Unreadable("it is a directory")
-            if not stat.S_ISREG(mode):
-                return Unreadable("it is not a regular file")
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            return Unreadable("it is a directory")
+        if not stat.S_ISREG(mode):
+            return Unreadable("it is not a regular file")
+        with os.fdopen(os.dup(descriptor), "rb") as file:
             return Content(file.read(limit + 1), stat.S_IMODE(mode))
-        except OSError as error:
-            return Unreadable(_words(error))
+    except OSError as error:
+        return Unreadable(_words(error))
+    finally:
+        os.close(descriptor)
 
 
 def _words(error: OSError | ValueError) -> str:

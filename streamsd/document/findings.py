@@ -8,7 +8,7 @@ from streamsd.core.diagnostics import Diagnostic, FieldPath, Severity, Source, n
 
 _FEW = 20
 _MOST_COMPARED = 200
-MOST = 200
+MOST = 100
 """More errors than this help nobody; the rest are counted."""
 
 
@@ -25,6 +25,11 @@ class Findings:
 
     def warning(self, code: str, message: str, at: Source | None, *, hint: str = "", path: FieldPath = ()) -> None:
         self.add(Diagnostic(code, message, hint, at, path, Severity.WARNING))
+
+    @property
+    def full(self) -> bool:
+        """Whether what is found now is only counted: its words need not be looked for."""
+        return len(self._all) >= MOST
 
     def add(self, diagnostic: Diagnostic) -> None:
         """The same fault at the same place counts once: a base that two resources extend is read twice."""

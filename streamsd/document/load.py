@@ -14,7 +14,7 @@ from typing import Any
 
 from streamsd.core.address import Address
 from streamsd.core.diagnostics import Diagnostic, FieldPath, Severity, Source
-from streamsd.core.kind import Kind, Reference, Registry, Resource
+from streamsd.core.kind import Reference, Registry, Resource
 from streamsd.document.budget import Budget, TooLarge
 from streamsd.document.compose import VARS, Composer
 from streamsd.document.derive import KEY as EXTENDS
@@ -105,37 +105,41 @@ class _Resources:
 
     def all(self) -> dict[Address, Resource[Any]]:
         self._interpolation.check_variables()
+        declared = {
+            Address(kind.name, name)
+            for section, entries in self._body.items()
+            if (kind := self._registry.section(section)) is not None
+            for name in entries
+        }
+        # All are resolved before any is validated: a profile that grows too large is refused before it costs much.
+        self._resolve()
         made: dict[Address, Resource[Any]] = {}
-        declared: set[Address] = set()
+        for address, entry in self._entries.items():
+            kind = self._registry.named(address.kind)
+            checked = check(kind, entry, self._findings, (kind.section, address.name))
+            self._references[address] = checked.references
+            if checked.spec is not None:
+                made[address] = Resource(address, checked.spec, _Locate(entry), self._directory(entry.key.file))
+        check_references(self._references, declared, self._findings, self._locate, self._path)
+        return made
+
+    def _resolve(self) -> None:
+        """Every resource with what it extends merged and its expressions resolved; those at fault are left out."""
         for section, entries in self._body.items():
             kind = self._registry.section(section)
             if kind is None:
                 continue  # vars
             extensible = EXTENDS not in fields_of(kind.spec)
             derivation = Derivation(section, entries, self._interpolation, self._findings, self._budget)
-            for name, declared_entry in entries.items():
-                address = Address(kind.name, name)
-                declared.add(address)
-                entry = derivation.resolve(name) if extensible else declared_entry
-                if entry is not None:
-                    resource = self._resource(kind, address, entry)
-                    if resource is not None:
-                        made[address] = resource
-        check_references(self._references, declared, self._findings, self._locate, self._path)
-        return made
-
-    def _resource(self, kind: Kind[Any], address: Address, entry: Entry) -> Resource[Any] | None:
-        if entry.value.dynamic:
-            entry = Entry(entry.key, self._interpolation.node(entry.placed.value))
-            if isinstance(entry.value, BrokenNode):
-                return None
-        self._budget.spend(entry.value.size, source_of(entry.key))
-        checked = check(kind, entry, self._findings, (kind.section, address.name))
-        self._entries[address] = entry
-        self._references[address] = checked.references
-        if checked.spec is None:
-            return None
-        return Resource(address, checked.spec, _Locate(entry), self._directory(entry.key.file))
+            for name, declared in entries.items():
+                entry = derivation.resolve(name) if extensible else declared
+                if entry is None:
+                    continue
+                if entry.value.dynamic:
+                    entry = Entry(entry.key, self._interpolation.node(entry.placed.value))
+                if not isinstance(entry.value, BrokenNode):
+                    self._budget.spend(entry.value.size, source_of(entry.key))
+                    self._entries[Address(kind.name, name)] = entry
 
     def _directory(self, file: str) -> Path:
         found = self._directories.get(file)

@@ -15,9 +15,9 @@ from streamsd.core.secret import Secret
 
 MAX_BYTES = 4 * 1024 * 1024
 """The largest file that is read."""
-MAX_NODES = 250_000
-"""The most nodes a profile may come to, aliases, variables and `extends` counted out: eight times what a thousand
-resources need, and still read in a second within 200 MB."""
+MAX_NODES = 120_000
+"""The most nodes a file may hold, and a profile may come to with aliases, variables and `extends` counted out: four
+times what a thousand resources need, and still refused within a second and 200 MB."""
 MAX_DEPTH = 64
 """The deepest nesting. libyaml's own composer, which is not used here, crashes the interpreter at 50,000."""
 

@@ -37,7 +37,7 @@ def check_references(
                     "reference-unknown",
                     f"no {target.kind} is called {shown(target.name)}",
                     locate(address, reference.path),
-                    hint=hint_among(target.name, names.get(target.kind, [])),
+                    hint="" if findings.full else hint_among(target.name, names.get(target.kind, [])),
                     path=path_of(address, reference.path),
                 )
     for cycle in _cycles(references):

@@ -57,7 +57,9 @@ def reparse(before: Snapshot, text: str) -> MapNode | None:
     delta = len(new) - len(old)
     section = before.root.entries[block.section].value
     assert isinstance(section, MapNode)
-    read = _read("\n".join(new[block.first : block.last + delta]), before.file, block.first, section)
+    last = block.last + delta
+    lines = "\n".join(new[block.first : last]) + ("\n" if last < len(new) else "")
+    read = _read(lines, before.file, block.first, section)
     if read is None:
         return None
     entries: dict[str, Entry] = {}
@@ -109,7 +111,7 @@ def _is_block(node: MapNode) -> bool:
 
 def _read(text: str, file: str, line: int, section: MapNode) -> MapNode | None:
     findings = Findings()
-    builder = Builder(text + "\n" if not text.endswith("\n") else text, file, findings, line=line, level=1)
+    builder = Builder(text, file, findings, line=line, level=1)
     try:
         read = builder.build()
     except (YAMLError, Stop):

@@ -7,6 +7,7 @@ import re
 from yaml.error import MarkedYAMLError
 
 from streamsd.core.diagnostics import Diagnostic, Source
+from streamsd.document.nodes import MAX_DEPTH
 
 BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 """What libyaml counts as the end of a line."""
@@ -54,6 +55,8 @@ def fault(error: MarkedYAMLError, text: str, file: str) -> Diagnostic:
 
     if char == "\t" or "tab character" in problem:
         return Diagnostic("yaml-tab", "a tab where YAML wants spaces", "indent with spaces", at((line, column), 1))
+    if problem == "exceeded maximum nesting depth":
+        return Diagnostic("yaml-depth", f"nested deeper than {MAX_DEPTH} levels", "", at((line, column)))
     if problem == "found unexpected end of stream" and "quoted" in (error.context or ""):
         return _syntax("a text in quotes has no end", "close the quotes that open here", at(begun, 1))
     if "expected ',' or" in problem:

@@ -89,7 +89,9 @@ class Cast(Spec):
     channels: Literal[1, 2] = 2
     sinks: dict[str, Sink] = Field(default_factory=dict)
     effects: list[Annotated[Blur | Crop, Field(discriminator="type")]] = Field(default_factory=list, max_length=3)
-    steps: tuple[Annotated[Annotated[Filter, Tag("filter")] | Annotated[Window, Tag("window")], Discriminator(_shape)], ...] = ()
+    steps: tuple[
+        Annotated[Annotated[Filter, Tag("filter")] | Annotated[Window, Tag("window")], Discriminator(_shape)], ...
+    ] = ()
     env: dict[str, str | int | Secret] = Field(default_factory=dict)
     size: Resolution | Literal["screen"] = "screen"
     extra: Filter | Window | None = None
