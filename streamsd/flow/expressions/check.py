@@ -22,6 +22,7 @@ from streamsd.flow.types import (
     NULL,
     NUMBER,
     STR,
+    TIME,
     Base,
     Type,
     accepts,
@@ -188,7 +189,7 @@ class Checker:
         return Typed(f"{inner.code}[{ends[0]}:{ends[1]}]", inner.type)
 
     def _list(self, elements: Sequence[ast.expr]) -> Typed:
-        parts = [self.visit(element) for element in elements]
+        parts = [_inside(self.visit(element)) for element in elements]
         item = ANY
         for number, part in enumerate(parts):
             item = part.type if number == 0 else common(item, part.type)
@@ -200,7 +201,7 @@ class Checker:
         for number, (key, value) in enumerate(zip(node.keys, node.values, strict=True)):
             if not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
                 raise self.error(key or node, "a key of a map is a text in quotes")
-            part = self.visit(value)
+            part = _inside(self.visit(value))
             item = part.type if number == 0 else common(item, part.type)
             code.append(f"{key.value!r}: {part.kept()}")
         return Typed("{" + ", ".join(code) + "}", map_of(item))
@@ -210,13 +211,10 @@ class Checker:
         for value in node.values:
             if isinstance(value, ast.FormattedValue):
                 part = self.visit(value.value)
-                parts.append(part.code if part.type == STR else f"to_str({self._printable(part)})")
+                parts.append(part.code if part.type == STR else f"to_str({_inside(part).code})")
             elif isinstance(value, ast.Constant):
                 parts.append(repr(value.value))
         return Typed(f"limited(''.join(({', '.join(parts)},)))" if parts else "''", STR)
-
-    def _printable(self, part: Typed) -> str:
-        return f"to_text({part.micros()})" if part.type == COMPUTED_TIME else part.code
 
     # --- operators
 
@@ -475,10 +473,8 @@ class Checker:
             other = self.visit(node.orelse)
         finally:
             self.narrowed = outer
-        made = common(body.type, other.type)
-        a, b = body.code, other.code
-        if made == ANY and Base.TIME in (body.type.base, other.type.base) and body.type.base is other.type.base:
-            made, a, b = COMPUTED_TIME, body.micros(), other.micros()
+        body, other = _alike(body, other)
+        made, a, b = common(body.type, other.type), body.code, other.code
         return Typed(f"({a} if {test.code} else {b})", made, grows=body.grows or other.grows)
 
     # --- calls
@@ -532,6 +528,8 @@ class Checker:
             raise self.error(node, f"expected {wanted}, found {given.type}")
         if wanted.base is Base.TIME:
             return given.micros()
+        if wanted.base is Base.ANY:
+            return _inside(given).code
         if given.type.base is Base.ANY and wanted.base in _GUARDS:
             return f"{_GUARDS[wanted.base]}({given.code})"
         return given.code
@@ -543,6 +541,13 @@ class Checker:
         made = parts[-1]
         for part in reversed(parts[:-1]):
             temp = self.pool.temp()
+            if (
+                part.type.optional
+                and Base.TIME in (part.type.base, made.type.base)
+                and part.type.form != made.type.form
+            ):
+                raise self.error(node, "coalesce takes times of one form", "write x if x is not None else y")
+            made = _inside(made) if made.type.required() != part.type.required() else made
             joined = common(part.type.required(), made.type)
             code = f"({temp} if ({temp} := {part.code}) is not None else {made.code})"
             made = Typed(code, joined, grows=part.grows or made.grows)
@@ -585,6 +590,27 @@ class Checker:
             case _:
                 new = self._guard(node.args[2], self.visit(node.args[2]), STR)
                 return Typed(f"{self.pool.constant(_substitute(compiled))}({text}, {new})", STR)
+
+
+def _inside(part: Typed) -> Typed:
+    """A value inside a list, a map or a text: there a computed time stands as text."""
+    if part.type == COMPUTED_TIME:
+        return Typed(f"to_text({part.code})", TIME)
+    return part
+
+
+def _alike(a: Typed, b: Typed) -> tuple[Typed, Typed]:
+    """Two values of which one is taken: times of different forms become computed ones."""
+    if (
+        a.type.base is Base.TIME
+        and b.type.base is Base.TIME
+        and a.type != b.type
+        and not (a.type.optional or b.type.optional)
+    ):
+        return Typed(a.micros(), COMPUTED_TIME), Typed(b.micros(), COMPUTED_TIME)
+    if a.type != b.type:
+        return _inside(a), _inside(b)
+    return a, b
 
 
 def _extractor(pattern: Any) -> Any:

@@ -12,6 +12,7 @@ from streamsd.flow.expressions import runtime as rt
 NAMES: Mapping[str, Any] = {
     "__builtins__": {},
     "None": None,
+    "dict": dict,
     "len": len,
     "min": min,
     "max": max,
@@ -29,6 +30,7 @@ NAMES: Mapping[str, Any] = {
     **{
         function.__name__: function
         for function in (
+            rt.after,
             rt.as_bool,
             rt.as_bytes,
             rt.as_int,
@@ -44,10 +46,12 @@ NAMES: Mapping[str, Any] = {
             rt.concat,
             rt.contains,
             rt.crc32,
+            rt.cut,
             rt.first,
             rt.format_number,
             rt.format_time,
             rt.get,
+            rt.hashable,
             rt.index_of,
             rt.is_finite,
             rt.join,
@@ -58,6 +62,8 @@ NAMES: Mapping[str, Any] = {
             rt.mean,
             rt.modulo,
             rt.multiply,
+            rt.no_match,
+            rt.no_row,
             rt.pad_left,
             rt.parse_json,
             rt.power,

@@ -333,3 +333,33 @@ def is_finite(value: float) -> bool:
 
 def log(value: float, base: float = math.e) -> float:
     return math.log(value) if base == math.e else math.log(value, base)
+
+
+def after(text: str, start: str) -> str:
+    """What follows a text that must begin so."""
+    if not text.startswith(start):
+        raise RowFault("no-match", f"does not begin with {start!r}")
+    return text[len(start) :]
+
+
+def cut(text: str, separator: str) -> tuple[str, str]:
+    """Before and after the first separator."""
+    before, found, rest = text.partition(separator)
+    if not found:
+        raise RowFault("no-match", f"no {separator!r} in {text[:40]!r}")
+    return before, rest
+
+
+def no_match() -> None:
+    raise RowFault("no-match", "the text does not match the pattern")
+
+
+def no_row(key: Any) -> None:
+    raise RowFault("no-row", f"the table has no row for {str(key)[:80]!r}")
+
+
+def hashable(value: Any) -> Any:
+    """A value that can be compared by: lists and maps cannot."""
+    if type(value) in (list, dict, set):
+        raise RowFault("wrong-type", "a list or map cannot be a key")
+    return value

@@ -67,11 +67,16 @@ class Pool:
     constants: dict[str, Any] = field(default_factory=dict)
     uses_meta: bool = False
     _temps: int = 0
+    _locals: int = 0
 
     def constant(self, value: Any) -> str:
         name = f"k{len(self.constants)}"
         self.constants[name] = value
         return name
+
+    def local(self) -> str:
+        self._locals += 1
+        return f"v{self._locals}"
 
     def temp(self) -> str:
         self._temps += 1

@@ -1,4 +1,4 @@
-"""What a flow is declared as: the models behind `flows.<name>` of a profile, and behind a file of `streamsd flow run`."""
+"""What a flow is declared as: the models behind `flows.<name>` of a profile, and of `streamsd flow run FILE`."""
 
 from streamsd.flow.spec.flow import FlowSpec
 

@@ -47,7 +47,7 @@ class FlowTest(Spec):
     """Messages: mappings (or texts, taken as they are). For several sources a list of each, by name."""
     output: list[dict[str, Any]] | dict[EndName, list[dict[str, Any]]] | None = None
     """Every result, in any order. For several sinks a list of each, by name."""
-    dead: list[str] | None = None
+    dead: tuple[str, ...] | None = None
     """The reasons of the dead letters, in order. None: there must be none."""
     late: Annotated[int, Field(ge=0)] = 0
     """How many messages come too late for their window."""
@@ -64,7 +64,7 @@ class FlowSpec(Spec):
     """Several sources, by name: their messages are united, or paired by a `join`."""
     schema_: Annotated[dict[FieldName, FieldType] | None, Field(alias="schema", min_length=1)] = None
     """The fields of `source`'s messages and their types."""
-    steps: Annotated[list[Step], OnChange.PATCH] = []
+    steps: Annotated[tuple[Step, ...], OnChange.PATCH] = ()
     """What is done to each message, in order. At most one window or join."""
     sink: Sink | None = None
     """Where results go."""
@@ -76,7 +76,7 @@ class FlowSpec(Spec):
     """How it goes on after a crash."""
     memory: Size | None = None
     """What the process may use; past it, it is killed and goes on from its state."""
-    tests: Annotated[list[FlowTest], OnChange.NONE] = []
+    tests: Annotated[tuple[FlowTest, ...], OnChange.NONE] = ()
     """Inputs and what must come of them."""
 
     @model_validator(mode="after")

@@ -75,7 +75,7 @@ class MqttSink(Spec):
 class KafkaSink(Spec):
     """Produces to a Kafka topic."""
 
-    brokers: Annotated[list[str], Field(min_length=1)]
+    brokers: Annotated[tuple[str, ...], Field(min_length=1)]
     """`host:port` of one or more."""
     topic: Expression
     """An expression: a topic in quotes, or one that makes it."""
@@ -94,7 +94,7 @@ class KafkaSink(Spec):
 class NatsSink(Spec):
     """Publishes to NATS; with `stream: true`, to JetStream, and waits until it is stored."""
 
-    servers: Annotated[list[str], Field(min_length=1)] = ["nats://127.0.0.1:4222"]
+    servers: Annotated[tuple[str, ...], Field(min_length=1)] = ("nats://127.0.0.1:4222",)
     """Addresses."""
     subject: Expression
     """An expression: a subject in quotes, or one that makes it."""
@@ -169,7 +169,7 @@ class SqliteSink(Spec):
     """The file."""
     table: Identifier
     """The table; it is made if it is not there."""
-    key: list[FieldName] = []
+    key: tuple[FieldName, ...] = ()
     """Columns that name a row: a later result replaces it. Empty: every result is a row of its own."""
 
 
@@ -180,7 +180,7 @@ class PostgresSink(Spec):
     """`postgresql://user:password@host/database`."""
     table: Identifier
     """The table; it is made if it is not there."""
-    key: list[FieldName] = []
+    key: tuple[FieldName, ...] = ()
     """Columns that name a row: a later result replaces it. Empty: every result is a row of its own."""
 
 
@@ -221,7 +221,7 @@ class Sink(Spec):
     """Nowhere."""
     when: Annotated[Expression | None, OnChange.PATCH] = None
     """Only results for which the condition holds."""
-    steps: Annotated[list[Step], OnChange.PATCH] = []
+    steps: Annotated[tuple[Step, ...], OnChange.PATCH] = ()
     """Steps for this sink alone (no window, join or dedupe)."""
     format: Annotated[Literal["json", "csv", "msgpack", "text"], OnChange.RESTART] = "json"
     """How a result is written. `text`: the field `line` alone."""

@@ -89,7 +89,7 @@ class MqttSource(Spec):
     """The broker."""
     port: Port = 1883
     """Its port."""
-    topics: Annotated[list[str], Field(min_length=1)]
+    topics: Annotated[tuple[str, ...], Field(min_length=1)]
     """Topic filters: `sensors/+/temp`; `$share/group/sensors/#` shares them among the group's members."""
     qos: Annotated[int, Field(ge=0, le=2)] = 1
     """0: may lose messages. 1: each at least once. 2: each once from the broker."""
@@ -110,9 +110,9 @@ class MqttSource(Spec):
 class KafkaSource(Spec):
     """Records of Kafka topics. The offsets are kept with the flow's state, and committed for others to see."""
 
-    brokers: Annotated[list[str], Field(min_length=1)]
+    brokers: Annotated[tuple[str, ...], Field(min_length=1)]
     """`host:port` of one or more."""
-    topics: Annotated[list[str], Field(min_length=1)]
+    topics: Annotated[tuple[str, ...], Field(min_length=1)]
     """Names of topics."""
     group: str
     """The consumer group that offsets are committed as."""
@@ -129,7 +129,7 @@ class KafkaSource(Spec):
 class NatsSource(Spec):
     """Messages of NATS; with `stream`, of JetStream, which keeps them until they are processed."""
 
-    servers: Annotated[list[str], Field(min_length=1)] = ["nats://127.0.0.1:4222"]
+    servers: Annotated[tuple[str, ...], Field(min_length=1)] = ("nats://127.0.0.1:4222",)
     """Addresses."""
     subject: str
     """`sensors.*.temp`, `sensors.>`."""
@@ -192,7 +192,7 @@ class SseSource(Spec):
 
     url: Annotated[str, Field(pattern=r"^https?://")]
     """The stream's address."""
-    events: list[str] = []
+    events: tuple[str, ...] = ()
     """Only events of these types. Empty: all."""
     token: Secret | None = None
     """Sent as `Authorization: Bearer …`."""
@@ -229,12 +229,12 @@ class Source(Spec):
     """Server-Sent Events."""
     format: Literal["json", "csv", "msgpack", "text"] = "json"
     """How a message is read. `text`: one field, `line`."""
-    columns: list[FieldName] | None = None
+    columns: tuple[FieldName, ...] | None = None
     """CSV: the names of the columns, in order. None: those of the schema."""
     schema_: Annotated[dict[FieldName, FieldType] | None, Field(alias="schema", min_length=1)] = None
     """The fields and their types. With it steps are checked before anything runs, and the flow is twice as quick; a
     message that does not fit goes to the dead letters; fields it does not name are left out."""
-    steps: Annotated[list[Step], OnChange.PATCH] = []
+    steps: Annotated[tuple[Step, ...], OnChange.PATCH] = ()
     """Steps of this source alone, before the flow's (no window or join)."""
     limit: RateLimit | None = None
     """What is taken in at most."""

@@ -11,7 +11,7 @@ from streamsd.core.secret import Secret
 from streamsd.core.units import Seconds
 from streamsd.flow.spec.words import Expression, FieldName, FieldType
 
-Key = Expression | list[Expression] | dict[FieldName, Expression]
+Key = Expression | tuple[Expression, ...] | dict[FieldName, Expression]
 
 
 class Parse(Spec):
@@ -20,10 +20,10 @@ class Parse(Spec):
     field: Expression
     """The text, such as `line`."""
     pattern: Annotated[str | None, Field(max_length=1000)] = None
-    """The text with fields in braces: `{host} - [{at}] "{request}" {status:int}`. White space and all else is literal."""
+    """The text with fields in braces: `{host} - [{at}] "{request}" {status:int}`. All else is literal."""
     regex: Annotated[str | None, Field(max_length=1000)] = None
     """A regular expression (RE2) with named groups: `(?P<host>\\S+) (?P<status>\\d+)`."""
-    types: dict[FieldName, FieldType] = {}
+    types: dict[FieldName, FieldType] = Field(default_factory=dict)
     """Types of the fields, where they are not texts: `{status: int}`."""
 
     @model_validator(mode="after")
@@ -105,8 +105,8 @@ class Window(Spec):
     late: Literal["drop", "dead_letter"] = "drop"
     """Where a message goes that comes too late. It is counted in any case."""
     emit: Annotated[dict[FieldName, Expression], Field(min_length=1)]
-    """The fields of each result: `{n: count(), mean: mean(temp_c), spread: max(temp_c) - min(temp_c)}`. The key's fields,
-    `window_start` and `window_end` come with it."""
+    """The fields of each result: `{n: count(), mean: mean(temp_c), spread: max(temp_c) - min(temp_c)}`. The key's
+    fields, `window_start` and `window_end` come with it."""
 
     @model_validator(mode="after")
     def _one(self) -> Window:
@@ -122,7 +122,7 @@ class Join(Spec):
     """The one source's name."""
     right: FieldName
     """The other source's name."""
-    on: Expression | list[Expression]
+    on: Expression | tuple[Expression, ...]
     """What must be equal, over the fields of either side."""
     within: Seconds
     """How far apart the two times may be."""
@@ -137,7 +137,8 @@ class Join(Spec):
     late: Literal["drop", "dead_letter"] = "drop"
     """Where a message goes that comes too late."""
     unmatched: Literal["drop", "left"] = "drop"
-    """`left`: a message of the left source without a partner is sent on once none can come any more; `right` is null."""
+    """`left`: a message of the left source without a partner is sent on once none can come any more; `right` is
+    null."""
     emit: Annotated[dict[FieldName, Expression], Field(min_length=1)]
     """The fields of each pair, over `left.x` and `right.x`."""
 
@@ -145,7 +146,7 @@ class Join(Spec):
 class Dedupe(Spec):
     """Lets the first of equal messages through."""
 
-    key: Expression | list[Expression]
+    key: Expression | tuple[Expression, ...]
     """What makes two messages equal, such as `id`."""
     within: Seconds
     """How long one is remembered, by arrival."""
@@ -193,7 +194,7 @@ class Flatten(Spec):
 class Redact(Spec):
     """Makes fields unreadable."""
 
-    fields: Annotated[list[FieldName], Field(min_length=1)]
+    fields: Annotated[tuple[FieldName, ...], Field(min_length=1)]
     """Which."""
     with_: Annotated[Literal["mask", "hash"], Field(alias="with")] = "mask"
     """`mask`: `***`. `hash`: 32 hex digits, the same for the same value and key, so that it can still be counted."""
@@ -227,9 +228,9 @@ class Step(Spec):
     """A new message of these fields, each an expression over the old one."""
     set: Annotated[dict[FieldName, Expression] | None, Field(min_length=1)] = None
     """Adds or replaces fields, in order; a later one sees the earlier ones."""
-    drop: Annotated[list[FieldName] | None, Field(min_length=1)] = None
+    drop: Annotated[tuple[FieldName, ...] | None, Field(min_length=1)] = None
     """Takes fields away."""
-    keep: Annotated[list[FieldName] | None, Field(min_length=1)] = None
+    keep: Annotated[tuple[FieldName, ...] | None, Field(min_length=1)] = None
     """Takes all other fields away."""
     rename: Annotated[dict[FieldName, FieldName] | None, Field(min_length=1)] = None
     """Old names and their new ones."""
@@ -260,7 +261,7 @@ class Step(Spec):
 
     @model_validator(mode="after")
     def _one(self) -> Step:
-        if len(self.model_fields_set) != 1:
+        if len(self.model_fields_set) != 1 or getattr(self, self.does) is None:
             raise ValueError(f"a step has exactly one of: {', '.join(type(self).model_fields)}")
         return self
 

@@ -63,9 +63,14 @@ def write_type(kind: Type) -> Any:
     return str(kind)
 
 
+def _checked(value: object) -> object:
+    read_type(value)
+    return value
+
+
 FieldType = Annotated[
     str | dict[str, Any] | list[Any],
-    BeforeValidator(lambda value: _checked(value)),
+    BeforeValidator(_checked),
     WithJsonSchema(
         {
             "anyOf": [
@@ -76,15 +81,10 @@ FieldType = Annotated[
                 {"type": "object", "minProperties": 1},
                 {"type": "array", "minItems": 1, "maxItems": 1},
             ],
-            "description": "The type of a field; `?` at its end where it may be missing or null; a mapping is an object.",
+            "description": "The type of a field; `?` at its end where it may be missing or null.",
         }
     ),
 ]
-
-
-def _checked(value: object) -> object:
-    read_type(value)
-    return value
 
 
 class Tls(Spec):

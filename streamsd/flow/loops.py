@@ -1,0 +1,195 @@
+"""One generated loop: messages in, rows (or a window's partial states) and dead letters out."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from streamsd.core.diagnostics import FieldPath, Problem
+from streamsd.flow.expressions.names import NAMES
+from streamsd.flow.expressions.typed import Pool
+from streamsd.flow.faults import ROW_ERRORS, RowFault
+from streamsd.flow.records import Decode, record_of, struct_of
+from streamsd.flow.rows import Row, Writer
+from streamsd.flow.spec.steps import Custom, Step
+from streamsd.flow.spec.words import read_type
+from streamsd.flow.standing import Standing
+from streamsd.flow.stepcode import Steps
+from streamsd.flow.tails import NAMES as AGGREGATE_NAMES
+from streamsd.flow.tails import run
+from streamsd.flow.types import Type
+
+Loop = Callable[[Sequence[Any], Any, int, str], "tuple[list[Any], list[tuple[BaseException, Any]]]"]
+"""(messages, what the source says of each or None, now in microseconds, partition) to (rows, faults with messages)."""
+
+
+class LoopBuilder:
+    """Builds one loop. Its first part decodes messages; without `decode` it takes rows as they are."""
+
+    def __init__(
+        self,
+        schema: Mapping[str, Type] | None,
+        standing: Standing,
+        problems: list[Problem],
+        base: Path,
+        decode: Decode | None = None,
+    ) -> None:
+        self.pool = Pool()
+        self.writer = Writer(indent=3)
+        self.problems = problems
+        self._standing = standing
+        self._base = base
+        self._decode = decode
+        self._parts: list[str] = []
+        self._before: list[str] = []
+        self._after: list[str] = []
+        self._first = True
+        if decode is None:
+            self.writer.line("m = raw" if schema is not None else "m = dict(raw)")
+        else:
+            self.writer.line(f"m = {self.pool.constant(decode)}(raw)")
+        self.row = self._row(schema)
+        self.steps = Steps(self.row, self.pool, self.writer, standing, problems)
+
+    def _row(self, schema: Mapping[str, Type] | None) -> Row:
+        if schema is None:
+            return Row.dynamic(self.writer, self.pool, "m")
+        return Row.closed(self.writer, self.pool, schema, "m")
+
+    def schema(self) -> dict[str, Type] | None:
+        """The fields where the loop stands now; None where they are not known."""
+        return None if self.row.open else self.row.types()
+
+    def step(self, step: Step, path: FieldPath) -> None:
+        """A step that looks at single messages or batches."""
+        if step.custom is not None:
+            self._custom(step.custom, (*path, "custom"))
+        else:
+            self.steps.step(step, path)
+
+    def _custom(self, custom: Custom, path: FieldPath) -> None:
+        function = _load(self._base / custom.file, custom.function, path, self.problems)
+        schema = {name: read_type(kind) for name, kind in custom.schema_.items()} if custom.schema_ else None
+        self.append()
+        self._finish_part()
+        batch = self.pool.constant(_Batch(function, schema).run)
+        self._parts.append(f"    msgs = {batch}(rows, dead)\n    rows = []\n    append = rows.append\n")
+        self._first = False
+        self.writer = Writer(indent=3)
+        self.writer.line("m = raw")
+        self.row = self._row(schema)
+        self.steps = Steps(self.row, self.pool, self.writer, self._standing, self.problems)
+
+    def append(self) -> None:
+        """The row is a result as it is. Where it is sent on is a matter of whoever runs the loop."""
+        self.writer.line(f"append({self.row.whole(self._record(False))})")
+
+    def write_out(self) -> None:
+        """The same for a row that leaves the flow."""
+        self.writer.line(f"append({self.row.written(self._record(True))})")
+
+    def _record(self, out: bool) -> str:
+        if self.row.open or (self.row.untouched and not out):
+            return ""
+        return self.pool.constant(record_of(list(self.row.names())))
+
+    def around(self, before: list[str], after: list[str]) -> None:
+        """Lines before and after the (last) loop."""
+        self._before += before
+        self._after += after
+
+    def _finish_part(self) -> None:
+        lines = self.writer.lines
+        while self.writer.nested:
+            self.writer.indent -= 1
+            self.writer.line("except ROW_ERRORS as fault:")
+            self.writer.line("    bury((fault, raw))")
+            self.writer.indent -= 1
+            self.writer.nested -= 1
+        meta = self.pool.uses_meta and self._first
+        head = [f"    {line}" for line in self._before]
+        head.append("    for raw, mt in zip(msgs, metas):" if meta else "    for raw in msgs:")
+        head.append("        try:")
+        tail = ["        except ROW_ERRORS as fault:", "            bury((fault, raw))"]
+        tail += [f"    {line}" for line in self._after]
+        self._parts.append("\n".join([*head, *lines, *tail]) + "\n")
+        self._before, self._after = [], []
+
+    def text(self) -> str:
+        """The whole function. Call it once, at the end."""
+        self._finish_part()
+        head = (
+            "def loop(msgs, metas, now, partition):\n"
+            "    rows = []\n    append = rows.append\n    dead = []\n    bury = dead.append\n"
+        )
+        return head + "".join(self._parts) + "    return rows, dead\n"
+
+    def names(self) -> dict[str, Any]:
+        return {**NAMES, **AGGREGATE_NAMES, **self.pool.constants}
+
+    def build(self) -> tuple[Loop, str]:
+        """The function and its text."""
+        text = self.text()
+        loop: Loop = run(text, self.names())["loop"]
+        return loop, text
+
+
+class _Batch:
+    """Calls an operator's own function with a batch of mappings."""
+
+    def __init__(self, function: Callable[[list[dict[str, Any]]], Any], schema: Mapping[str, Type] | None) -> None:
+        self._function = function
+        self._struct = struct_of("Message", schema) if schema is not None else None
+
+    def run(self, rows: list[Any], dead: list[tuple[BaseException, Any]]) -> list[Any]:
+        if not rows:
+            return []
+        try:
+            made = self._function(msgspec.to_builtins(rows))
+        except Exception as fault:  # noqa: BLE001  # whatever a stranger's function raises: its batch is dead, told and kept
+            failed = RowFault("custom-failed", f"{type(fault).__name__}: {fault}")
+            dead += [(failed, row) for row in rows]
+            return []
+        if not isinstance(made, list):
+            failed = RowFault("custom-failed", f"the function returned {type(made).__name__}, not a list")
+            dead += [(failed, row) for row in rows]
+            return []
+        good: list[Any] = []
+        for row in made:
+            try:
+                if type(row) is not dict:
+                    raise RowFault("custom-failed", f"the function returned an item of {type(row).__name__}, not dict")
+                good.append(row if self._struct is None else msgspec.convert(row, self._struct))
+            except ROW_ERRORS as fault:
+                dead.append((fault, row))
+        return good
+
+
+def _load(file: Path, name: str, path: FieldPath, problems: list[Problem]) -> Callable[[list[dict[str, Any]]], Any]:
+    """The function of a file. What the file does when it is read is its owner's business: it is code, not data."""
+
+    def missing(rows: list[dict[str, Any]]) -> Any:
+        raise RowFault("custom-failed", "the function could not be loaded")
+
+    spec = importlib.util.spec_from_file_location(f"flow_custom_{file.stem}", file)
+    if spec is None or spec.loader is None or not file.is_file():
+        problems.append(Problem("flow-custom", f"no Python file {file}", "", (*path, "file")))
+        return missing
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as fault:  # noqa: BLE001  # a stranger's file: any fault of it is a problem of the profile
+        problems.append(Problem("flow-custom", f"{file}: {type(fault).__name__}: {fault}", "", (*path, "file")))
+        return missing
+    function = getattr(module, name, None)
+    if not callable(function):
+        names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+        hint = f"functions: {', '.join(names)}"
+        problems.append(Problem("flow-custom", f"{file} has no function {name!r}", hint, (*path, "function")))
+        return missing
+    made: Callable[[list[dict[str, Any]]], Any] = function
+    return made

@@ -1,0 +1,181 @@
+"""A flow in memory: what the tests of a flow use, and what the engine drives, piece by piece, in a process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from streamsd.flow.faults import Dead, RowFault, dead
+from streamsd.flow.plan import FlowPlan, Shard, compile_flow
+from streamsd.flow.sessions import Late
+from streamsd.flow.spec.flow import FlowSpec
+from streamsd.flow.standing import Standing
+
+
+@dataclass
+class Counts:
+    """What a flow did since it started. `late` and `dead` count messages; nothing else is ever lost."""
+
+    received: int = 0
+    bytes: int = 0
+    dead: int = 0
+    late: int = 0
+    results: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Messages of one partition of a source, in order. `metas`: what the source says of each, or None."""
+
+    partition: str
+    messages: Sequence[bytes]
+    metas: Sequence[dict[str, str]] | None = None
+
+
+class Front:
+    """The first part of a flow: from messages to rows, or to work for the shards. All of it runs in one thread."""
+
+    def __init__(self, plan: FlowPlan, counts: Counts) -> None:
+        self.plan = plan
+        self.counts = counts
+        self._now = 0
+        if plan.keyed is not None:
+            plan.keyed.clock.expect(plan.sources)
+
+    def expect(self, source: str, partitions: Sequence[str]) -> None:
+        """A source has these partitions: none of them may be overtaken."""
+        if self.plan.keyed is not None and partitions:
+            self.plan.keyed.clock.replace(source, [f"{source}/{partition}" for partition in partitions])
+
+    def feed(self, source: str, chunk: Chunk, now: int, monotonic: float) -> tuple[list[Any], list[Dead]]:
+        """Rows and dead letters of a chunk; what goes to shards waits in `work`. `now`: microseconds."""
+        self._now = max(self._now, now)
+        plan = self.plan.sources[source]
+        metas: Any = chunk.metas
+        if plan.meta and metas is None:
+            metas = [None] * len(chunk.messages)
+        partition = f"{source}/{chunk.partition}" if chunk.partition else source
+        if self.plan.keyed is not None:
+            self.plan.keyed.clock.sent(partition, monotonic)
+        rows, faults = plan.loop(chunk.messages, metas, self._now, partition)
+        self.counts.received += len(chunk.messages)
+        return rows, [dead(fault, raw, source) for fault, raw in faults]
+
+    def tick(self, now: int, monotonic: float) -> None:
+        """Time goes by without messages: windows by arrival time close, silent partitions are let go."""
+        self._now = max(self._now, now)
+        keyed = self.plan.keyed
+        if keyed is None:
+            return
+        if keyed.arrival:
+            keyed.front.advance(self._now)
+        else:
+            keyed.front.tick(monotonic)
+
+    def work(self) -> list[tuple[int, Any]]:
+        """(shard, work) in order, for the shards to apply."""
+        return self.plan.keyed.front.take_work() if self.plan.keyed is not None else []
+
+    def close(self) -> None:
+        """Nothing more comes from any source."""
+        if self.plan.keyed is not None:
+            self.plan.keyed.front.close_all()
+
+    @property
+    def late(self) -> int:
+        return self.plan.keyed.front.late if self.plan.keyed is not None else 0
+
+
+def say(plan: FlowPlan, said: Sequence[Any], now: int, counts: Counts) -> tuple[list[Any], list[Dead]]:
+    """Rows and dead letters of what a shard said."""
+    assert plan.keyed is not None
+    rows: list[Any] = []
+    faults: list[tuple[BaseException, Any]] = []
+    kept = []
+    for item in said:
+        if isinstance(item, Late):
+            counts.late += 1
+            if item.raw is not None:
+                faults.append((RowFault("late", "the message came after its window had closed"), item.raw))
+        else:
+            kept.append(item)
+    plan.keyed.finish(kept, rows, faults, now)
+    return rows, [dead(fault, raw) for fault, raw in faults]
+
+
+def spread(plan: FlowPlan, rows: list[Any], now: int) -> tuple[dict[str, list[Any]], list[Dead]]:
+    """What each sink gets of these rows, and the dead letters of its own steps."""
+    out: dict[str, list[Any]] = {}
+    letters: list[Dead] = []
+    for name, sink in plan.sinks.items():
+        if sink.loop is None:
+            out[name] = rows
+            continue
+        made, faults = sink.loop(rows, None, now, "")
+        letters += [dead(fault, raw) for fault, raw in faults]
+        if made:
+            out[name] = made
+    return out, letters
+
+
+class Pipeline:
+    """The whole of a flow, in memory and one thread."""
+
+    def __init__(self, spec: FlowSpec, base: Path) -> None:
+        self.standing = Standing(base)
+        self.plan = compile_flow(spec, self.standing, base)
+        self.counts = Counts()
+        self.front = Front(self.plan, self.counts)
+        self.results: dict[str, list[Any]] = {name: [] for name in self.plan.sinks}
+        self.letters: list[Dead] = []
+        self._shards: dict[int, Shard] = {}
+
+    def feed(self, source: str, messages: Sequence[bytes], *, now: int = 0, partition: str = "") -> None:
+        """Take messages in; results and dead letters gather in `results` and `letters`."""
+        rows, letters = self.front.feed(source, Chunk(partition, messages), now, now / 1e6)
+        self.letters += letters
+        self._take(rows, now)
+
+    def tick(self, now: int) -> None:
+        self.front.tick(now, now / 1e6)
+        self._take([], now)
+
+    def finish(self, now: int = 0) -> None:
+        """The sources are at their end."""
+        self.front.close()
+        self._take([], now)
+
+    def _take(self, rows: list[Any], now: int) -> None:
+        for number, work in self.front.work():
+            shard = self._shards.get(number)
+            if shard is None:
+                assert self.plan.keyed is not None
+                shard = self._shards[number] = self.plan.keyed.shard()
+            said = shard.apply(work)
+            if said:
+                more, letters = say(self.plan, said, now, self.counts)
+                rows += more
+                self.letters += letters
+        if rows:
+            out, letters = spread(self.plan, rows, now)
+            self.letters += letters
+            for name, made in out.items():
+                self.results[name] += made
+
+    @property
+    def late(self) -> int:
+        return self.front.late + self.counts.late
+
+    def state(self) -> Any:
+        """All that a restart must not lose."""
+        return self.standing.state(), {number: shard.state() for number, shard in self._shards.items()}
+
+    def restore(self, state: Any) -> None:
+        standing, shards = state
+        self.standing.restore(standing)
+        for number, held in shards.items():
+            assert self.plan.keyed is not None
+            self._shards[number] = self.plan.keyed.shard()
+            self._shards[number].restore(held)

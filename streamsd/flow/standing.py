@@ -1,0 +1,124 @@
+"""What outlives a compiled flow: tables, memories of steps, window fronts. A live patch compiles anew onto the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from streamsd.core.diagnostics import FieldPath, Problem
+from streamsd.flow.expressions.runtime import to_str
+from streamsd.flow.keyed import KeyedFront
+from streamsd.flow.memory import Seen, Throttle
+from streamsd.flow.spec.steps import Dedupe, Enrich, Redact
+from streamsd.flow.tables import LookupTable, TableFault
+from streamsd.flow.types import Type
+from streamsd.flow.watermark import Clock
+from streamsd.flow.windows import PaneFront, Panes
+
+
+class Counted(Protocol):
+    """A step that drops messages and counts them."""
+
+    dropped: int
+
+
+class Standing:
+    """`base`: what relative paths are relative to. `load_tables`: False where a flow is only checked and its files may
+    be anywhere."""
+
+    def __init__(self, base: Path, load_tables: bool = True) -> None:
+        self._base = base
+        self._load = load_tables
+        self._tables: dict[str, LookupTable] = {}
+        self._seen: dict[str, Seen] = {}
+        self._old_tables: dict[str, LookupTable] = {}
+        self._throttles: list[Throttle] = []
+        self._throttled = 0
+        self._front: PaneFront | KeyedFront | None = None
+        self._clock: Clock | None = None
+
+    def renew(self) -> None:
+        """A flow is about to be compiled anew: what it does not ask for again is let go."""
+        self._throttled += sum(throttle.dropped for throttle in self._throttles)
+        self._throttles = []
+        self._old_tables, self._tables = self._tables, {}
+
+    def table(self, enrich: Enrich, columns: dict[str, Type], path: FieldPath, problems: list[Problem]) -> LookupTable:
+        """The table, read; a fault in it is a problem."""
+        file = self._base / enrich.table.file
+        key = repr((file, enrich.table.query, enrich.key, [(n, str(k)) for n, k in columns.items()]))
+        if key not in self._tables:
+            table = self._old_tables.get(key) or LookupTable(file, enrich.table.query, enrich.key, columns)
+            if self._load and not table.rows:
+                try:
+                    table.load()
+                except TableFault as fault:
+                    problems.append(Problem("flow-table", str(fault), "", (*path, "table")))
+            self._tables[key] = table
+        return self._tables[key]
+
+    def tables(self) -> list[LookupTable]:
+        return list(self._tables.values())
+
+    def seen(self, name: str, dedupe: Dedupe) -> Seen:
+        if name not in self._seen:
+            self._seen[name] = Seen(round(dedupe.within.seconds * 1e6), dedupe.max)
+        return self._seen[name]
+
+    def counted(self, what: str, throttle: Throttle) -> Throttle:
+        self._throttles.append(throttle)
+        return throttle
+
+    def counts(self) -> dict[str, int]:
+        """Messages that steps dropped on purpose."""
+        return {
+            "throttled": self._throttled + sum(throttle.dropped for throttle in self._throttles),
+            "repeated": sum(seen.repeated for seen in self._seen.values()),
+        }
+
+    @staticmethod
+    def hasher(redact: Redact) -> Callable[[Any], str]:
+        key = redact.key.reveal().encode()[:64] if redact.key else b""
+
+        def digest(value: Any) -> str:
+            return hashlib.blake2b(to_str(value).encode(), key=key, digest_size=16).hexdigest()
+
+        return digest
+
+    # --- the window's front and the clock
+
+    def clock(self, idle: float | None) -> Clock:
+        if self._clock is None:
+            self._clock = Clock(idle)
+        return self._clock
+
+    def pane_front(self, shape: Panes, clock: Clock) -> PaneFront:
+        if not isinstance(self._front, PaneFront):
+            self._front = PaneFront(shape, clock)
+        return self._front
+
+    def keyed_front(self, span: int, clock: Clock) -> KeyedFront:
+        if not isinstance(self._front, KeyedFront):
+            self._front = KeyedFront(span, clock)
+        return self._front
+
+    # --- state
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a restart must not lose."""
+        return {
+            "seen": {name: seen.state() for name, seen in self._seen.items()},
+            "clock": self._clock.state() if self._clock else {},
+            "front": self._front.state() if self._front else b"",
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        for name, seen in state["seen"].items():
+            if name in self._seen:
+                self._seen[name].restore(seen)
+        if self._clock:
+            self._clock.restore(state["clock"])
+        if self._front and state["front"]:
+            self._front.restore(state["front"])

@@ -1,0 +1,213 @@
+"""Windows over event time: the front that aggregates in the source's loop, and the shards that hold what is open.
+
+Tumbling and sliding windows are kept as panes of the length of a slide: a window is `panes` of them. The front adds up
+what comes (the generated loop does, in `parts`), decides by the watermark, message by message, what is late, and hands
+partial states to the shards when a window closes or enough have gathered. Whether a message counts therefore depends on
+the order of the messages alone, never on how they were batched.
+
+A window [start, end) closes when the watermark has come to end + lateness. All times are ticks: the unit of the field
+that holds the event time.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from streamsd.flow.stored import dump, load
+from streamsd.flow.watermark import FAR, UNKNOWN, Clock
+
+SHARDS = 64
+"""Fixed, since it is part of the state: keys are spread over as many states, for a state of each key would stall."""
+FLUSH_AT = 8192
+"""Partial states that the front holds at most before the shards get them."""
+
+State: TypeAlias = "list[Any]"
+Parts: TypeAlias = "dict[int, dict[Hashable, State]]"
+Group: TypeAlias = "tuple[int, int, list[tuple[Hashable, State]]]"
+"""A closed window: start, end, and the state of each key."""
+
+
+def shard_of(key: Hashable) -> int:
+    """The same for the same key in every process."""
+    if type(key) is int:
+        return key & (SHARDS - 1)
+    data = key.encode() if type(key) is str else repr(key).encode()
+    return zlib.crc32(data) & (SHARDS - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Panes:
+    """`every`: ticks of a pane. `panes`: how many make a window. `lateness`: ticks."""
+
+    every: int
+    panes: int
+    lateness: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the front hands a shard: partial states by pane, and which windows to close: those from `since` on (they were
+    open before) up to `close` (exclusive)."""
+
+    adds: list[tuple[int, list[tuple[Hashable, State]]]]
+    since: int
+    close: int | None
+
+
+class PaneFront:
+    """`low`: the first pane that may still take messages. `parts`: what the loop adds up."""
+
+    def __init__(self, shape: Panes, clock: Clock) -> None:
+        self._shape = shape
+        self._clock = clock
+        self._partition = ""
+        self._cap = FAR
+        self._next = UNKNOWN
+        self._open: dict[int, set[int]] = {}
+        self._work: list[tuple[int, Work]] = []
+        self.parts: Parts = {}
+        self.low = UNKNOWN
+        self.late = 0
+
+    # --- called by the loop
+
+    def begin(self, partition: str) -> tuple[int, int]:
+        """(the partition's greatest time, the time at which to call `cross`)."""
+        self._partition = partition
+        self._cap = self._clock.others(partition)
+        return self._clock.greatest(partition), self._threshold()
+
+    def cross(self, ticks: int) -> int:
+        """The partition has come to `ticks`: close what is due. Returns the next time to call this."""
+        self._clock.move(self._partition, ticks)
+        self.advance(min(ticks, self._cap))
+        return self._threshold()
+
+    def end(self, ticks: int) -> None:
+        """The batch is over, and the partition has come to `ticks`."""
+        self._clock.move(self._partition, ticks)
+        if len(self.parts) and sum(map(len, self.parts.values())) >= FLUSH_AT:
+            self._hand_over(FAR, None)
+
+    def _threshold(self) -> int:
+        return self._next if self._cap >= self._next else FAR
+
+    # --- called between batches
+
+    def advance(self, watermark: int) -> None:
+        """Event time has come to `watermark`."""
+        if watermark < self._next or watermark <= UNKNOWN:
+            return
+        shape = self._shape
+        low = (watermark - shape.lateness) // shape.every - shape.panes + 1
+        self._next = (low + shape.panes) * shape.every + shape.lateness
+        self._hand_over(low + shape.panes - 2, low)
+        self.low = low
+
+    def close_all(self) -> None:
+        """Nothing more comes: close every window that is open."""
+        newest = max([*self.parts, *self._open], default=None)
+        if newest is not None:
+            shape = self._shape
+            self.advance((newest + shape.panes) * shape.every + shape.lateness)
+
+    def tick(self, monotonic: float) -> None:
+        """Time goes by: partitions may have fallen silent."""
+        if self._clock.silence(monotonic):
+            self.close_all()
+        else:
+            self.advance(self._clock.watermark())
+
+    def take_work(self) -> list[tuple[int, Any]]:
+        """What the shards are to be given, in order."""
+        work, self._work = self._work, []
+        return work
+
+    def _hand_over(self, newest: int, close: int | None) -> None:
+        """Give the shards the parts up to pane `newest`, and have those that hold such panes close windows."""
+        adds: dict[int, dict[int, list[tuple[Hashable, State]]]] = {}
+        for pane in sorted(p for p in self.parts if p <= newest):
+            opened = self._open.setdefault(pane, set())
+            for item in self.parts.pop(pane).items():
+                shard = shard_of(item[0])
+                opened.add(shard)
+                adds.setdefault(shard, {}).setdefault(pane, []).append(item)
+        shards = set(adds)
+        if close is not None:
+            for pane in [p for p in self._open if p <= newest]:
+                shards |= self._open[pane] if pane >= close else self._open.pop(pane)
+        for shard in sorted(shards):
+            self._work.append((shard, Work(list(adds.get(shard, {}).items()), self.low, close)))
+
+    # --- state
+
+    def state(self) -> bytes:
+        return dump((self.parts, self.low, self._next, self._open, self.late))
+
+    def restore(self, state: bytes) -> None:
+        self.parts, self.low, self._next, self._open, self.late = load(state)
+
+
+class PaneShard:
+    """What a shard holds: the state of each key in each pane."""
+
+    def __init__(self, shape: Panes, merge: Callable[[State, State], None], copy: Callable[[State], State]) -> None:
+        self._shape = shape
+        self._merge = merge
+        self._copy = copy
+        self._panes: Parts = {}
+
+    def apply(self, work: Any) -> list[Group]:
+        """Take partial states in; the windows that close by it, oldest first."""
+        merge = self._merge
+        for number, items in work.adds:
+            pane = self._panes.get(number)
+            if pane is None:
+                self._panes[number] = dict(items)
+                continue
+            for key, state in items:
+                known = pane.get(key)
+                if known is None:
+                    pane[key] = state
+                else:
+                    merge(known, state)
+        return [] if work.close is None else self._close(work.since, work.close)
+
+    def _close(self, since: int, low: int) -> list[Group]:
+        shape = self._shape
+        due = sorted(
+            {
+                window
+                for pane in self._panes
+                for window in range(max(pane - shape.panes + 1, since), min(pane, low - 1) + 1)
+            }
+        )
+        groups = [self._group(window) for window in due]
+        for pane in [p for p in self._panes if p < low]:
+            del self._panes[pane]
+        return groups
+
+    def _group(self, window: int) -> Group:
+        shape = self._shape
+        start = window * shape.every
+        end = start + shape.panes * shape.every
+        if shape.panes == 1:
+            return start, end, list(self._panes[window].items())
+        merged: dict[Hashable, State] = {}
+        for pane in range(window, window + shape.panes):
+            for key, state in self._panes.get(pane, {}).items():
+                known = merged.get(key)
+                if known is None:
+                    merged[key] = self._copy(state)
+                else:
+                    self._merge(known, state)
+        return start, end, list(merged.items())
+
+    def state(self) -> bytes:
+        return dump(self._panes)
+
+    def restore(self, state: bytes) -> None:
+        self._panes = load(state)
