@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, assert_never
 
 from streamsd.core.address import Address, UnitId
 from streamsd.core.clock import Clock
-from streamsd.core.kind import PatchFault, Registry
-from streamsd.core.runtime import ProcessState, Runtime, RuntimeFault
+from streamsd.core.kind import Finding, Observation, PatchFault, Registry
+from streamsd.core.runtime import ObservedUnit, ProcessState, Runtime, RuntimeFault
 from streamsd.core.secret import Secret
 from streamsd.core.unit import Check, Probe, Unit
 from streamsd.engine import phase
-from streamsd.engine.desired import Desired
+from streamsd.engine.desired import Desired, Generation, start_levels
 from streamsd.engine.phase import Phase
 from streamsd.engine.plan import Patch, Plan, Start, Step, Stop
+from streamsd.engine.planner import limits_agree
 from streamsd.engine.world import World
 from streamsd.runtime.probes import Asker, asker
 
 _AT_ONCE = 48
 """Steps under way together: enough to hide the latency of starting, few enough to leave the host some air."""
 _OBSERVE_WITHIN = 5.0
+_PATCH_WITHIN = 60.0
+_SLOW_START = 2.0
+"""Seconds after which a start that still waits for its probe gives its place to others: a stream whose server is down
+must not keep a crashed display from coming back."""
 
 
 class Asking(Protocol):
@@ -38,7 +46,12 @@ class StepFailed(Exception):
 @dataclass
 class Executor:
     """`emit(event, address, **fields)` tells what happened; `on_started(unit)` is called when a startup probe has
-    succeeded; `discard(address)` removes what a deleted resource left on disk."""
+    succeeded, `on_moved(address)` when one of its processes has come or gone, `on_exit(observed)` when a process had
+    ended before the runtime said that it was started; `discard(address)` removes what a deleted resource left on disk.
+
+    `changed`: of each unit that is being started, what wakes whoever waits for its probe. `early`: exits of units whose
+    start has not been answered yet.
+    """
 
     runtime: Runtime
     world: World
@@ -46,17 +59,23 @@ class Executor:
     clock: Clock
     emit: Callable[..., None]
     on_started: Callable[[Unit], None]
+    on_moved: Callable[[Address], None]
+    on_exit: Callable[[ObservedUnit], None]
     discard: Callable[[Address], None]
     ask: Asking = asker
     changed: dict[UnitId, asyncio.Event] = field(default_factory=dict)
+    early: dict[UnitId, ObservedUnit] = field(default_factory=dict)
     stopping: set[UnitId] = field(default_factory=set)
     setbacks: dict[Address, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._asks = itertools.count(1)
+        self._answered: dict[Address, int] = {}
 
-    async def run(self, plan: Plan, wave_done: Callable[[Address, str], None]) -> None:
-        """Carry out all steps; those behind a failed one are left out. Never raises for what a step does.
+    async def run(self, plan: Plan, generation: Generation, wave_done: Callable[[Address, str], None]) -> None:
+        """Carry out all steps of a plan that was made for `generation`; those behind a failed one are left out, and
+        those of resources that are declared otherwise meanwhile. Never raises for what a step does.
 
         `wave_done(address, setback)` is called when a resource's last step has ended; `setback` says what could not
         be done and has no life of its own to wait by: a stop or a change in place that failed.
@@ -70,14 +89,14 @@ class Executor:
         async def one(index: int, step: Step) -> None:
             ok = False
             try:
-                befores = [await outcomes[before] for before in sorted(plan.after.get(index, ()))]
-                if all(befores):
-                    async with self._slots:
-                        ok = await self._perform(step)
+                # shielded: a wave that is cancelled must not cancel what others wait for too
+                befores = [await asyncio.shield(outcomes[before]) for before in sorted(plan.after.get(index, ()))]
+                if not all(befores):
+                    self._skip(step, "an earlier step failed")
+                elif self._stale(step, generation):
+                    self._skip(step, "a newer profile wants it otherwise")
                 else:
-                    self.emit(
-                        "step-skipped", step.address, step=type(step).__name__.lower(), why="an earlier step failed"
-                    )
+                    ok = await self._perform(step)
             finally:
                 outcomes[index].set_result(ok)
                 left[step.address] -= 1
@@ -88,15 +107,28 @@ class Executor:
             for index, step in enumerate(plan.steps):
                 group.create_task(one(index, step))
 
+    def _skip(self, step: Step, why: str) -> None:
+        self.emit("step-skipped", step.address, step=type(step).__name__.lower(), why=why)
+
+    def _stale(self, step: Step, generation: Generation) -> bool:
+        """Whether the step was planned for something that is no longer wanted: the next pass plans it anew."""
+        if not isinstance(step, Stop) and step.address in self.world.held:
+            return True
+        planned = generation.resources.get(step.address)
+        now = self.world.generation.resources.get(step.address)
+        return now is not planned and now != planned
+
     async def _perform(self, step: Step) -> bool:
         try:
             match step:
                 case Stop():
-                    await self._stop(step)
+                    async with self._slots:
+                        await self._stop(step)
                 case Start():
                     await self._start(step)
                 case Patch():
-                    await self._patch(step)
+                    async with self._slots:
+                        await self._patch(step)
                 case _:
                     assert_never(step)
         except StepFailed:
@@ -111,12 +143,14 @@ class Executor:
     # -- stopping
 
     async def _stop(self, step: Stop) -> None:
-        desired = self.world.generation.resources.get(step.address)
-        order = _levels(desired, step.roles) if desired else [sorted(step.roles)]
-        for level in reversed(order):
-            await asyncio.gather(*(self._stop_one(UnitId(step.address, role)) for role in level))
-        if step.delete:
+        for level in step.levels or (tuple(sorted(step.roles)),):
+            stops = [self._stop_one(UnitId(step.address, role)) for role in level]
+            for result in await asyncio.gather(*stops, return_exceptions=True):
+                if isinstance(result, BaseException):
+                    raise result
+        if step.delete and step.address not in self.world.generation.resources:
             self.world.drop(step.address)
+            self._answered.pop(step.address, None)
             self.discard(step.address)
             self.emit("resource-deleted", step.address)
 
@@ -140,12 +174,13 @@ class Executor:
         elif running or not same:
             self.world.lives[unit] = phase.stopped(self.world.life(unit), self.clock.monotonic())
             self.emit("process-stopped", unit.address, role=unit.role, pid=observed.pid if observed else 0)
+        self.on_moved(unit.address)
 
     # -- starting
 
     async def _start(self, step: Start) -> None:
         desired = self._desired(step.address)
-        for level in _levels(desired, step.roles):
+        for level in start_levels(desired.compiled, step.roles):
             results = await asyncio.gather(
                 *(self._start_one(desired, desired.compiled.unit(role)) for role in level), return_exceptions=True
             )
@@ -153,43 +188,47 @@ class Executor:
             if any(not isinstance(f, StepFailed) for f in failures):
                 raise next(f for f in failures if not isinstance(f, StepFailed))
             needed = {r for u in desired.compiled.units for r in u.after if u.id.role in step.roles}
+            # what may be missing holds up only what comes after it
             broken = {role for role, r in zip(level, results, strict=True) if isinstance(r, BaseException)}
             if broken & (needed | desired.required):
                 raise StepFailed
         await self._settle_live(desired)
 
     async def _start_one(self, desired: Desired, unit: Unit) -> None:
+        slot = _Slot(self._slots)
+        await slot.take()
         self.changed[unit.id] = asyncio.Event()
         try:
             try:
                 observed = await self.runtime.start(unit, desired.hashes[unit.id.role])
             except RuntimeFault as fault:
-                life = self.world.ended(unit.id, code=None, reason=fault.reason, message=str(fault))
-                wait = max(0.0, life.retry_at - self.clock.monotonic())
-                fields = {
-                    "role": unit.id.role,
-                    "reason": fault.reason,
-                    "message": str(fault),
-                    "retry_in": round(wait, 3),
-                }
-                self.emit("process-failed", unit.id.address, **fields)
+                self._failed(unit, fault.reason, str(fault))
                 raise StepFailed from fault
             self.world.lives[unit.id] = phase.spawned(self.world.life(unit.id), self.clock.monotonic())
             self.world.put(observed)
             self.emit("process-started", unit.id.address, role=unit.id.role, pid=observed.pid)
-            await self._await_startup(unit, observed.pid)
+            early = self.early.pop(unit.id, observed)
+            if early.pid == observed.pid and early.state is ProcessState.EXITED:
+                self.on_exit(early)
+                raise StepFailed
+            self.on_moved(unit.id.address)
+            await self._await_startup(unit, observed.pid, slot)
             self.world.lives[unit.id] = phase.started(self.world.life(unit.id), self.clock.monotonic())
             self.on_started(unit)
         finally:
+            slot.give_back()
             self.changed.pop(unit.id, None)
+            self.early.pop(unit.id, None)
 
-    async def _await_startup(self, unit: Unit, pid: int) -> None:
+    async def _await_startup(self, unit: Unit, pid: int, slot: _Slot) -> None:
         probe: Probe = unit.probes.startup
         ask = self.ask(probe.check, env=plain_environment(unit))
-        deadline = self.clock.monotonic() + unit.probes.within
+        began = self.clock.monotonic()
         event = self.changed[unit.id]
         while True:
             event.clear()
+            if self.world.life(unit.id).phase is not Phase.STARTING:
+                raise StepFailed  # it ended meanwhile: whoever saw that has said so
             if self._superseded(unit):
                 self.emit(
                     "start-abandoned", unit.id.address, role=unit.id.role, why="a newer profile wants it otherwise"
@@ -198,18 +237,23 @@ class Executor:
                 raise StepFailed
             answer = await ask.ask(pid, probe.timeout)
             if self.world.life(unit.id).phase is not Phase.STARTING:
-                raise StepFailed  # it ended meanwhile: whoever saw that has said so
+                raise StepFailed
             if answer.ok:
                 return
-            if self.clock.monotonic() >= deadline:
+            waited = self.clock.monotonic() - began
+            if waited >= unit.probes.within:
                 await self._give_up(unit, answer.message)
-            wait = asyncio.ensure_future(event.wait())
-            pause = asyncio.ensure_future(self.clock.sleep(min(probe.interval, 1.0)))
-            _, pending = await asyncio.wait({wait, pause}, return_when=asyncio.FIRST_COMPLETED)
-            for task in pending:
-                task.cancel()
-            if self.world.life(unit.id).phase is not Phase.STARTING:
-                raise StepFailed
+            if waited >= _SLOW_START:
+                slot.give_back()
+            waits = {
+                asyncio.ensure_future(event.wait()),
+                asyncio.ensure_future(self.clock.sleep(min(probe.interval, 1.0))),
+            }
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in waits:
+                    task.cancel()
 
     def _superseded(self, unit: Unit) -> bool:
         """Whether there is no use in waiting for it any longer: it is to run otherwise now, or not at all."""
@@ -224,6 +268,9 @@ class Executor:
         self.stopping.add(unit.id)
         try:
             await self.runtime.stop(unit.id)
+        except RuntimeFault:
+            self.world.condemned[unit.id] = words  # nobody waits for it any more: the next plan ends it
+            raise
         finally:
             self.stopping.discard(unit.id)
         self.world.forget(unit.id)
@@ -235,6 +282,7 @@ class Executor:
         wait = max(0.0, life.retry_at - self.clock.monotonic())
         fields = {"role": unit.id.role, "reason": reason, "message": message, "retry_in": round(wait, 3)}
         self.emit("process-failed", unit.id.address, **fields)
+        self.on_moved(unit.id.address)
 
     # -- changing in place
 
@@ -245,27 +293,42 @@ class Executor:
         await self.measure(desired)
         seen = self.world.measured.get(desired.address)
         have = seen.live if seen else {}
-        differing = frozenset(k for k, part in desired.compiled.live.items() if have.get(k) != part.desired)
+        running = {role for role, unit in self.world.units.get(desired.address, {}).items() if _runs(unit)}
+        differing = frozenset(
+            k for k, part in desired.compiled.live.items() if part.role in running and have.get(k) != part.desired
+        )
         if differing:
             await self._set_live(desired, differing)
 
     async def _patch(self, step: Patch) -> None:
         desired = self._desired(step.address)
         for role in sorted(step.limits):
-            unit = desired.compiled.unit(role)
-            await self.runtime.limit(unit.id, unit.limits)
-            observed = self.world.observed(unit.id)
-            if observed is not None:
-                found = await self.runtime.observe()
-                if unit.id in found:
-                    self.world.put(found[unit.id])
-            self.emit("limits-changed", step.address, role=role)
+            await self._limit(desired.compiled.unit(role))
         if step.parts:
             await self._set_live(desired, step.parts)
 
+    async def _limit(self, unit: Unit) -> None:
+        known = self.world.observed(unit.id)
+        await self.runtime.limit(unit.id, unit.limits)
+        found = (await self.runtime.observe()).get(unit.id)
+        if found is None or known is None or not _runs(found) or found.pid != known.pid:
+            return  # it ended meanwhile, which is told by an event of its own
+        self.world.put(found)
+        if not limits_agree(found.limits, unit.limits):
+            raise PatchFault(f"the limits of {unit.id.role} did not take")
+        self.emit("limits-changed", unit.id.address, role=unit.id.role)
+
     async def _set_live(self, desired: Desired, parts: frozenset[str]) -> None:
         kind = self.registry.named(desired.address.kind)
-        await kind.patch(desired.resource, desired.compiled, parts)
+        try:
+            async with asyncio.timeout(_PATCH_WITHIN):
+                await kind.patch(desired.resource, desired.compiled, parts)
+        except TimeoutError:
+            raise PatchFault(f"{', '.join(sorted(parts))}: no answer within {_PATCH_WITHIN:g} s") from None
+        except PatchFault:
+            raise
+        except Exception as error:  # a kind may be other people's code: its fault is its resource's
+            raise PatchFault(f"{', '.join(sorted(parts))}: {_fault_words(error)}") from error
         await self.measure(desired)
         seen = self.world.measured.get(desired.address)
         wrong = [
@@ -276,7 +339,8 @@ class Executor:
         self.emit("resource-patched", desired.address, parts=sorted(parts))
 
     async def measure(self, desired: Desired) -> None:
-        """Ask the kind what is, and keep it."""
+        """Ask the kind what is, and keep it, unless somebody who asked later has been answered already."""
+        mine = next(self._asks)
         kind = self.registry.named(desired.address.kind)
         units = dict(self.world.units.get(desired.address, {}))
         try:
@@ -284,7 +348,11 @@ class Executor:
                 found = await kind.observe(desired.resource, desired.compiled, units)
         except TimeoutError:
             return
-        self.world.measured[desired.address] = found
+        except Exception as error:  # noqa: BLE001  # as for patch: one kind's fault must not end the daemon
+            found = Observation(findings=(Finding("ObserveFailed", _fault_words(error)),))
+        if mine > self._answered.get(desired.address, 0):
+            self._answered[desired.address] = mine
+            self.world.measured[desired.address] = found
 
     def _desired(self, address: Address) -> Desired:
         desired = self.world.generation.resources.get(address)
@@ -298,20 +366,32 @@ class Executor:
             event.set()
 
 
-def _levels(desired: Desired, roles: frozenset[str]) -> list[list[str]]:
-    """Roles in start order: each level needs only earlier ones. Roles that are no longer declared come first."""
-    needs: Mapping[str, set[str]] = {
-        u.id.role: set(u.after) & roles for u in desired.compiled.units if u.id.role in roles
-    }
-    levels = [sorted(roles - set(needs))] if roles - set(needs) else []
-    done: set[str] = set()
-    while len(done) < len(needs):
-        level = sorted(role for role, wants in needs.items() if role not in done and wants <= done)
-        if not level:  # a cycle within a kind: its own fault, but nothing may hang for it
-            level = sorted(set(needs) - done)
-        levels.append(level)
-        done |= set(level)
-    return levels
+class _Slot:
+    """One place among the steps under way. Given back once, however often that is said."""
+
+    def __init__(self, slots: asyncio.Semaphore) -> None:
+        self._slots = slots
+        self._taken = False
+
+    async def take(self) -> None:
+        await self._slots.acquire()
+        self._taken = True
+
+    def give_back(self) -> None:
+        if self._taken:
+            self._taken = False
+            self._slots.release()
+
+
+def _runs(unit: ObservedUnit) -> bool:
+    return unit.state is not ProcessState.EXITED
+
+
+def _fault_words(error: Exception) -> str:
+    """Where a kind's code failed. Not what the error says: that may quote a secret."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"
 
 
 def plain_environment(unit: Unit) -> dict[str, str]:

@@ -23,9 +23,9 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """`since`: boot-clock seconds at which the phase began. `restarts`: starts beyond the first, in this controller's
-    time. `failures`: ends in a row without a healthy while between them. `reason`: why it last ended, in CamelCase;
-    `message`: in words."""
+    """`since`: boot-clock seconds at which the phase began. `restarts`: starts after an end that nobody asked for, in
+    this controller's time. `failures`: ends in a row without a healthy while between them; one that ended as it should
+    has none. `reason`: why it last ended, in CamelCase; `message`: in words."""
 
     phase: Phase = Phase.ABSENT
     since: float = 0.0
@@ -45,15 +45,19 @@ class Life:
             case Phase.STARTING | Phase.RUNNING | Phase.ENDED:
                 return False
 
+    @property
+    def done(self) -> bool:
+        """Whether it has ended well: an ended one that failed is not started again either, but serves nobody."""
+        return self.phase is Phase.ENDED and self.failures == 0
+
     def steady(self, now: float) -> bool:
         """Whether it can be believed to run: one that failed again and again has to live a while first."""
         return self.phase is Phase.RUNNING and (self.failures < 2 or now - self.since >= STEADY)
 
     def settled(self, now: float) -> bool:
         """Whether an apply may call it done: it outlived the moment in which a broken command ends."""
-        if self.phase is Phase.ENDED:
-            return True
-        return self.phase is Phase.RUNNING and now - self.since >= (STEADY if self.failures else SETTLED)
+        least = STEADY if self.failures else SETTLED
+        return self.done or (self.phase is Phase.RUNNING and now - self.since >= least)
 
 
 STEADY = 3.0
@@ -87,9 +91,11 @@ def exited(
     """It ended by itself, was killed by a probe, or could not be spawned (`code` None)."""
     lived = now - life.since if life.phase is Phase.RUNNING else 0.0
     failures = 0 if lived >= policy.healthy else life.failures
+    ran = life.phase in (Phase.STARTING, Phase.RUNNING)
     wanted = policy.mode is RestartMode.ALWAYS or (policy.mode is RestartMode.ON_FAILURE and code != 0)
-    if not wanted:
-        return replace(life, phase=Phase.ENDED, since=now, reason=reason, message=message)
+    if ran and not wanted:  # what could not even be spawned is tried again whatever its policy: it has not run once
+        failures = 0 if code == 0 else failures + 1
+        return replace(life, phase=Phase.ENDED, since=now, failures=failures, reason=reason, message=message)
     return replace(
         life,
         phase=Phase.WAITING,

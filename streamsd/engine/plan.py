@@ -23,12 +23,13 @@ class ActionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End these processes of a resource, in reverse order of their `after`."""
+    """End these processes of a resource. `levels`: in which order, some at a time; empty: all at once."""
 
     address: Address
     roles: frozenset[str]
     delete: bool = False
     """The resource leaves the profile: its private directory goes too."""
+    levels: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from streamsd.core.change import FieldChange, OnChange, changed_fields
 from streamsd.core.diagnostics import dotted
 from streamsd.core.kind import Spec
 from streamsd.core.unit import Limits
-from streamsd.engine.desired import Desired, Generation
+from streamsd.engine.desired import Desired, Generation, start_levels
 from streamsd.engine.plan import Action, ActionKind, Patch, Plan, Start, Step, Stop
 from streamsd.engine.view import ResourceView, UnitView
 
@@ -65,9 +65,9 @@ def plan(
     for address in _in_order(generation, wanted):
         desired = generation.resources[address]
         view = views.get(address, _NO_VIEW)
-        decision = _decide(desired, view, previous, asked.get(address, frozenset()))
+        decision = _decide(desired, view, generation, previous, asked.get(address, frozenset()))
         _follow(decision, desired, view, views, decisions, generation)
-        _order_within(decision, desired, view)
+        _follow_within(decision, desired, view)
         if not view.held:
             _gate(decision, desired, views, decisions, generation)
         if not decision.empty:
@@ -83,7 +83,9 @@ def _in_order(generation: Generation, wanted: set[Address]) -> list[Address]:
     return [a for a in generation.resources if a in wanted]
 
 
-def _decide(desired: Desired, view: ResourceView, previous: Generation, asked: frozenset[str]) -> _Decision:
+def _decide(
+    desired: Desired, view: ResourceView, generation: Generation, previous: Generation, asked: frozenset[str]
+) -> _Decision:
     decision = _Decision(fresh=not view.units)
     if view.held:
         running = {role for role, unit in view.units.items() if unit.running}
@@ -99,49 +101,61 @@ def _decide(desired: Desired, view: ResourceView, previous: Generation, asked: f
         decision.stop.add(role)
         decision.causes.append(f"{role} is no longer declared")
     for unit in desired.compiled.units:
-        _decide_unit(decision, desired, unit.id.role, view.unit(unit.id.role), asked)
-        seen = view.unit(unit.id.role)
         role = unit.id.role
-        if seen.running and role not in decision.stop and not _limits_agree(seen, unit.limits):
+        seen = view.unit(role)
+        edited = before is not None and before.hashes.get(role) != desired.hashes[role]
+        why = _edit_words(desired, generation, previous) if edited and not decision.fields else ""
+        _decide_unit(decision, desired.hashes[role], role, seen, role in asked, why)
+        if seen.observed and seen.observed.spec_hash != desired.hashes[role] and not edited:
+            decision.drift = before is not None and not decision.fields
+        if seen.running and role not in decision.stop and not limits_agree(_limits_of(seen), unit.limits):
             decision.limits.add(role)
-            decision.drift = not decision.fields
-            decision.causes.append(f"limits of {role} are {_limits_words(seen)}, not {_limits_text(unit.limits)}")
+            decision.drift = before is not None and not decision.fields
+            words = f"{_limits_text(_limits_of(seen))}, not {_limits_text(unit.limits)}"
+            decision.causes.append(f"limits of {role} are {words}")
     for key, part in desired.compiled.live.items():
         known = key in view.live and view.unit(part.role).running and part.role not in decision.stop
         if known and view.live[key] != part.desired:
             decision.patch.add(key)
-            decision.drift = not decision.fields
+            decision.drift = before is not None and not decision.fields
             decision.causes.append(f"{key} is {view.live[key]}, not {part.desired}")
     return decision
 
 
-def _decide_unit(decision: _Decision, desired: Desired, role: str, seen: UnitView, asked: frozenset[str]) -> None:
+def _decide_unit(decision: _Decision, wanted: str, role: str, seen: UnitView, asked: bool, why: str) -> None:
+    """`wanted`: the spec hash to run with. `why`: what led to another one, where it was no field of the resource."""
     observed = seen.observed
-    changed = observed is not None and observed.spec_hash != desired.hashes[role]
-    if seen.running:
-        if changed or seen.condemned or role in asked:
-            decision.stop.add(role)
-            decision.start.add(role)
-            if changed:
-                decision.causes.append(f"{role} runs with another spec")
-                decision.drift = not decision.fields
-            elif role in asked:
-                decision.causes.append(f"restart of {role} was asked for")
-            else:
-                decision.causes.append(f"{role}: {seen.condemned}")
-    elif observed is None:
-        if seen.due:
+    if observed is None:
+        if seen.due or asked:
             decision.start.add(role)
             decision.causes.append(f"{role} {seen.last}" if seen.last else f"{role} does not run")
-    elif changed or role in asked or (seen.due and not seen.ended):
+        return
+    if observed.spec_hash != wanted:
+        words = "runs with another spec" if seen.running else "is to run with another spec"
+        decision.causes.append(why or f"{role} {words}")
+    elif asked:
+        decision.causes.append(f"restart of {role} was asked for")
+    elif seen.running and seen.condemned:
+        # ended only: when it starts again is for its life to say, as after any other failure
         decision.stop.add(role)
-        decision.start.add(role)
-        if changed:
-            decision.causes.append(f"{role} is to run with another spec")
-        elif role in asked:
-            decision.causes.append(f"restart of {role} was asked for")
-        else:
-            decision.causes.append(f"{role} {seen.last or 'ended'}")
+        decision.causes.append(f"{role} {seen.condemned}")
+        return
+    elif not seen.running and seen.due and not seen.ended:
+        decision.causes.append(f"{role} {seen.last or 'ended'}")
+    else:
+        return
+    decision.stop.add(role)
+    decision.start.add(role)
+
+
+def _edit_words(desired: Desired, generation: Generation, previous: Generation) -> str:
+    """Which of the resources that it refers to look different to it now."""
+    changed = []
+    for target in sorted(desired.dependencies):
+        old, new = previous.resources.get(target), generation.resources.get(target)
+        if old is not None and new is not None and old.compiled.exports != new.compiled.exports:
+            changed.append(str(target))
+    return f"{', '.join(changed)} changed" if changed else ""
 
 
 def _follow(
@@ -171,20 +185,25 @@ def _follow(
                 decision.causes.append(f"{target} starts anew" if renewed else f"{target} has started anew")
 
 
-def _order_within(decision: _Decision, desired: Desired, view: ResourceView) -> None:
-    """Roles that follow a role of the same resource that starts anew."""
-    for unit in desired.compiled.units:
-        role = unit.id.role
-        seen = view.unit(role)
-        for leader in unit.follows:
-            stale = False
-            lead = view.unit(leader)
-            if lead.running and lead.observed and seen.observed:
-                stale = seen.observed.started < lead.observed.started
-            if (leader in decision.start or stale) and seen.running and role not in decision.stop:
-                decision.stop.add(role)
-                decision.start.add(role)
-                decision.causes.append(f"{leader} starts anew")
+def _follow_within(decision: _Decision, desired: Desired, view: ResourceView) -> None:
+    """Roles that follow a role of the same resource that starts anew, and those that follow them."""
+    moved = True
+    while moved:
+        moved = False
+        for unit in desired.compiled.units:
+            role = unit.id.role
+            seen = view.unit(role)
+            if role in decision.stop or not seen.running or seen.observed is None:
+                continue
+            for leader in unit.follows:
+                lead = view.unit(leader)
+                stale = lead.running and lead.observed is not None and seen.observed.started < lead.observed.started
+                if leader in decision.start or stale:
+                    decision.stop.add(role)
+                    decision.start.add(role)
+                    decision.causes.append(f"{leader} starts anew")
+                    moved = True
+                    break
 
 
 def _gate(
@@ -196,9 +215,7 @@ def _gate(
 ) -> None:
     """Nothing starts before what it depends on runs or is about to. What has to end ends all the same."""
     for target in desired.dependencies:
-        leads = views.get(target, _NO_VIEW)
-        coming = target in decisions and bool(decisions[target].start or decisions[target].patch)
-        if coming or is_started(generation.resources.get(target), leads):
+        if _will_have_started(generation.resources.get(target), views.get(target, _NO_VIEW), decisions.get(target)):
             continue
         decision.start.clear()
         running = {role for role in decision.stop if views.get(desired.address, _NO_VIEW).unit(role).running}
@@ -208,23 +225,34 @@ def _gate(
 
 def is_started(desired: Desired | None, view: ResourceView) -> bool:
     """Whether others that depend on it may start: its required processes have passed their startup probes."""
+    return _will_have_started(desired, view, None)
+
+
+def _will_have_started(desired: Desired | None, view: ResourceView, decision: _Decision | None) -> bool:
+    """The same for when what was decided is done."""
     if desired is None or view.held:
         return False
-    return all(view.unit(role).ready or view.unit(role).ended for role in desired.required)
+    for role in desired.required:
+        if decision is not None and role in decision.start:
+            continue
+        if decision is not None and role in decision.stop:
+            return False
+        if not view.unit(role).ready:
+            return False
+    return True
 
 
 def _fields(old: Spec, new: Spec) -> tuple[FieldChange, ...]:
     return () if old == new else changed_fields(old, new)
 
 
-def _limits_agree(seen: UnitView, wanted: Limits) -> bool:
-    assert seen.observed is not None
-    have = seen.observed.limits
+def limits_agree(have: Limits, wanted: Limits) -> bool:
+    """Whether those that change while a process runs are as wanted."""
     return (have.memory_bytes, have.cpu_percent, have.nice) == (wanted.memory_bytes, wanted.cpu_percent, wanted.nice)
 
 
-def _limits_words(seen: UnitView) -> str:
-    return _limits_text(seen.observed.limits if seen.observed else Limits())
+def _limits_of(seen: UnitView) -> Limits:
+    return seen.observed.limits if seen.observed else Limits()
 
 
 def _limits_text(limits: Limits) -> str:
@@ -255,11 +283,15 @@ def _build(
 
     for address, decision in decisions.items():
         if decision.stop or decision.delete:
-            stop_of[address] = add(Stop(address, frozenset(decision.stop), delete=decision.delete))
+            levels = _stop_levels(address, decision.stop, generation, previous)
+            stop_of[address] = add(Stop(address, frozenset(decision.stop), decision.delete, levels))
     first_other: dict[Address, int] = {}
     for address, decision in decisions.items():
         if decision.start:
+            # it sets every live part that differs, of the processes that stay too
             first_other[address] = add(Start(address, frozenset(decision.start)))
+            if decision.limits:
+                add(Patch(address, frozenset(), frozenset(decision.limits)))
         elif decision.patch or decision.limits:
             first_other[address] = add(Patch(address, frozenset(decision.patch), frozenset(decision.limits)))
     if len(steps) > 1:
@@ -275,6 +307,16 @@ def _build(
     return Plan(actions, tuple(steps), {i: frozenset(a) for i, a in after.items()})
 
 
+def _stop_levels(
+    address: Address, roles: set[str], generation: Generation, previous: Generation
+) -> tuple[tuple[str, ...], ...]:
+    """The reverse of the order they were started in, as far as it is known; what is not comes first."""
+    known = previous.resources.get(address) or generation.resources.get(address)
+    levels = start_levels(known.compiled, roles) if known else []
+    rest = roles.difference(*levels)
+    return tuple(tuple(sorted(level)) for level in ([rest] if rest else []) + levels[::-1])
+
+
 def _edges(
     decisions: Mapping[Address, _Decision],
     generation: Generation,
@@ -284,21 +326,61 @@ def _edges(
     last_of: Mapping[Address, int],
     after: Mapping[int, set[int]],
 ) -> None:
-    """Dependents stop first and start last; a change in place comes between."""
+    """Dependents stop first and start last; a change in place comes between. What takes over a port or a display waits
+    until its holder has let go of it."""
+    holders = {
+        (claim.what, claim.which): index
+        for address, index in stop_of.items()
+        if address in previous.resources
+        for claim in previous.resources[address].compiled.claims
+    }
     for address in decisions:
-        for source, stops in ((generation, False), (previous, True)):
-            desired = source.resources.get(address)
-            if desired is None:
+        desired = generation.resources.get(address)
+        if desired is None:
+            continue
+        for target in desired.dependencies:
+            _stops_before(address, target, stop_of, first_other, after)
+            if target in decisions and address in first_other:
+                after[first_other[address]].add(last_of[target])
+        for claim in desired.compiled.claims if holders else ():
+            holder = holders.get((claim.what, claim.which))
+            if holder is not None and address in first_other and holder != stop_of.get(address):
+                after[first_other[address]].add(holder)
+    for address in stop_of:
+        was = previous.resources.get(address)
+        now = generation.resources.get(address)
+        for target in was.dependencies if was else ():
+            if now is not None and target in now.dependencies:
                 continue
-            for target in desired.dependencies:
-                if target not in decisions:
-                    continue
-                if address in stop_of:
-                    for index in (stop_of.get(target), first_other.get(target)):
-                        if index is not None:
-                            after[index].add(stop_of[address])
-                if not stops and address in first_other:
-                    after[first_other[address]].add(last_of[target])
+            # a reference that has been turned round: the new direction counts, or the two would wait for each other
+            if target in stop_of and _waits_for(stop_of[address], stop_of[target], after):
+                continue
+            _stops_before(address, target, stop_of, first_other, after)
+
+
+def _stops_before(
+    address: Address,
+    target: Address,
+    stop_of: Mapping[Address, int],
+    first_other: Mapping[Address, int],
+    after: Mapping[int, set[int]],
+) -> None:
+    if address in stop_of:
+        for index in (stop_of.get(target), first_other.get(target)):
+            if index is not None:
+                after[index].add(stop_of[address])
+
+
+def _waits_for(step: int, other: int, after: Mapping[int, set[int]]) -> bool:
+    """Whether a step comes after another, directly or through others."""
+    waiting, seen = [step], {step}
+    while waiting:
+        for before in after[waiting.pop()] - seen:
+            if before == other:
+                return True
+            seen.add(before)
+            waiting.append(before)
+    return False
 
 
 def _action(

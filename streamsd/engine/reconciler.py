@@ -8,6 +8,7 @@ carries it out. What a step changed is looked at again, until nothing is left to
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -18,20 +19,22 @@ from streamsd.core.clock import Clock
 from streamsd.core.conditions import Conditions
 from streamsd.core.events import Event
 from streamsd.core.kind import Registry
-from streamsd.core.runtime import Exited, Runtime, RuntimeFault, RuntimeLost
+from streamsd.core.runtime import Exited, ProcessState, Runtime, RuntimeFault, RuntimeLost
 from streamsd.core.unit import RestartPolicy, Unit
 from streamsd.engine import phase, planner
 from streamsd.engine.desired import Desired, Generation
 from streamsd.engine.executor import Asking, Executor
 from streamsd.engine.phase import Phase
 from streamsd.engine.plan import Action, Plan
-from streamsd.engine.status import judge
+from streamsd.engine.status import Setback, judge
 from streamsd.engine.watch import Watch
-from streamsd.engine.world import World, exit_words
+from streamsd.engine.world import World, exit_reason, exit_words
 from streamsd.runtime.probes import asker
 
 _RESYNC = 30.0
 """Seconds between looks at everything, for what nobody told."""
+_SLACK = 0.5
+"""Seconds: the runtime's answer may have been on its way while something happened here."""
 _SETBACK = RestartPolicy(base=0.5, cap=30.0, crash_loop=8)
 """How long to wait before a stop or a change in place that failed is tried again."""
 
@@ -59,15 +62,21 @@ class Reconciler:
         self._dependents: dict[Address, set[Address]] = {}
         self._settled: dict[Address, Desired] = {}
         self._dirty: set[Address] = set()
-        self._busy: set[Address] = set()
+        self._unseen: set[Address] = set()
+        """Not planned for under the accepted generation yet."""
+        self._busy: dict[Address, frozenset[Address]] = {}
+        """With what each depended on when its steps were planned."""
+        self._asks: list[set[Address]] = []
+        """For each question to the runtime that is under way: what moved meanwhile, and is known better here."""
         self._forced: dict[Address, frozenset[str]] = {}
         self._actions: dict[Address, Action] = {}
         self._timers: dict[Address, asyncio.Task[None]] = {}
-        self._setbacks: dict[Address, tuple[int, float, str]] = {}
+        self._setbacks: dict[Address, Setback] = {}
         self._waves: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._broken: asyncio.Future[None] | None = None
         self.executor = Executor(
             runtime,
             self.world,
@@ -75,6 +84,8 @@ class Reconciler:
             clock,
             emit=self.tell,
             on_started=self._started,
+            on_moved=self._unit_moved,
+            on_exit=lambda observed: self._exited(Exited(observed)),
             discard=discard,
             ask=ask,
         )
@@ -85,13 +96,16 @@ class Reconciler:
     async def start(self) -> None:
         """Join the runtime and adopt what runs. Nothing is touched before the first `accept`."""
         await self._runtime.connect()
-        self.world.adopt(await self._runtime.observe(), self._clock.monotonic() + 1.0)
+        self.world.adopt(await self._runtime.observe(), math.inf)
         loop = asyncio.get_running_loop()
+        self._broken = loop.create_future()
         self._tasks = [
             loop.create_task(self._passes()),
             loop.create_task(self._listen()),
             loop.create_task(self._resync()),
         ]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
 
     async def close(self) -> None:
         """Let go: everything goes on running."""
@@ -101,6 +115,14 @@ class Reconciler:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._watch.close()
         await self._runtime.close()
+        if self._broken is not None:
+            self._broken.cancel()
+
+    async def broken(self) -> None:
+        """Wait until the reconciler cannot go on, which is a programming error: raises it. What runs goes on running,
+        and the next controller adopts it; one that looks alive and does nothing would be worse."""
+        assert self._broken is not None, "not started"
+        await asyncio.shield(self._broken)
 
     def accept(self, generation: Generation) -> None:
         """Make this the desired state."""
@@ -111,16 +133,13 @@ class Reconciler:
         touched = {a for a, desired in generation.resources.items() if old.resources.get(a) is not desired}
         touched |= {a for a in (*old.resources, *self.world.units) if a not in generation.resources}
         touched |= self.world.held
+        self._fresh_chance(generation, old)
         self.world.held.clear()
         for address in list(self.conditions):
             if address not in generation.resources and address not in self.world.units:
                 del self.conditions[address]
         for address in generation.resources:
             self.conditions.setdefault(address, Conditions())
-        for address in generation.resources:
-            fresh = address not in old.resources
-            for unit in generation.resources[address].compiled.units if fresh else ():
-                self._adopted(unit)
         self._watch.follow()
         # with all that stands on what changed: it may have to stop before and start after
         waiting = list(touched)
@@ -129,10 +148,35 @@ class Reconciler:
                 if dependent not in touched:
                     touched.add(dependent)
                     waiting.append(dependent)
+        for address in touched:
+            self._setbacks.pop(address, None)
         self._dirty |= touched
+        self._unseen = {a for a in self._unseen | touched if a in generation.resources or a in self.world.units}
         self._wake.set()
         for starting in self.executor.changed.values():
             starting.set()  # what is no longer wanted need not be waited for
+
+    def _fresh_chance(self, generation: Generation, old: Generation) -> None:
+        """What failed as it was declared before need not wait as it is declared now; what an earlier controller left
+        is judged by its own policy; and running processes are asked what is to be asked now."""
+        now = self._clock.monotonic()
+        for address, desired in generation.resources.items():
+            was = old.resources.get(address)
+            if was is desired:
+                continue
+            before = {unit.id.role: unit for unit in was.compiled.units} if was else {}
+            for unit in desired.compiled.units:
+                life, observed = self.world.life(unit.id), self.world.observed(unit.id)
+                if was is None and observed is not None and observed.state is ProcessState.EXITED:
+                    self.world.lives[unit.id] = phase.adopted(now)
+                    self.world.ended(
+                        unit.id, code=observed.exit_code, reason=exit_reason(observed), message=exit_words(observed)
+                    )
+                elif was is not None and was.hashes.get(unit.id.role) != desired.hashes[unit.id.role]:
+                    if life.phase in (Phase.WAITING, Phase.ENDED):
+                        self.world.lives[unit.id] = phase.stopped(life, now)
+                elif unit.id.role not in before or before[unit.id.role].probes != unit.probes:
+                    self._adopted(unit)
 
     def preview(self, generation: Generation) -> Plan:
         """What accepting this would do now. Touches nothing."""
@@ -156,23 +200,29 @@ class Reconciler:
     def force(self, address: Address, roles: frozenset[str]) -> None:
         """Restart these roles."""
         self._forced[address] = self._forced.get(address, frozenset()) | roles
-        self.look(address)
+        # what follows it is looked at together with it: to be stopped before, and started after
+        for each in self._with_dependents([address]):
+            self.look(each)
 
     def hold(self, addresses: Iterable[Address]) -> set[Address]:
         """Stop resources and all that depends on them until the next accept; returns all of them."""
-        held: set[Address] = set()
-        waiting = list(addresses)
-        while waiting:
-            address = waiting.pop()
-            if address not in held:
-                held.add(address)
-                waiting += self._dependents.get(address, ())
+        held = self._with_dependents(addresses)
         self.world.held |= held
         for starting in self.executor.changed.values():
             starting.set()
         for address in held:
             self.look(address)
         return held
+
+    def _with_dependents(self, addresses: Iterable[Address]) -> set[Address]:
+        found: set[Address] = set()
+        waiting = list(addresses)
+        while waiting:
+            address = waiting.pop()
+            if address not in found:
+                found.add(address)
+                waiting += self._dependents.get(address, ())
+        return found
 
     def converged(self) -> bool:
         """Whether every resource is as declared and serves (or has ended as it should)."""
@@ -199,7 +249,7 @@ class Reconciler:
         return [
             a
             for a in self.world.generation.resources
-            if a not in self._dirty
+            if (a not in self._dirty or a in self._setbacks)
             and a not in self._busy
             and not self.conditions[a].is_true("Ready")
             and self.conditions[a].get("Ready") is not None
@@ -228,8 +278,8 @@ class Reconciler:
     def _pass(self) -> None:
         world = self.world
         now = self._clock.monotonic()
-        scope = {a for a in self._dirty if a not in self._busy and not self._leader_busy(a)}
-        scope -= {a for a in scope if self._setbacks.get(a, (0, 0.0, ""))[1] > now}
+        scope = {a for a in self._dirty if a not in self._busy and not self._must_wait(a)}
+        scope -= {a for a in scope if a in self._setbacks and self._setbacks[a].until > now}
         if not scope:
             for address in [a for a in self._dirty if a in self._setbacks and a not in self._timers]:
                 self._judge(address)
@@ -237,13 +287,20 @@ class Reconciler:
             self._observed()
             return
         self._dirty -= scope
+        self._unseen -= scope
         forced = {a: self._forced.pop(a) for a in scope if a in self._forced}
         plan = planner.plan(world.generation, world.views(), self._before(), scope, forced)
         actions = {action.address: action for action in plan.actions}
         for address in scope:
             if address in actions:
                 self._actions[address] = actions[address]
-                self._busy.add(address)
+                desired = world.generation.resources.get(address)
+                if desired is not None:
+                    # from now on something of it may run, and has to be stopped in the right order
+                    self._settled.setdefault(address, desired)
+                self._busy[address] = desired.dependencies if desired else frozenset()
+                for ask in self._asks:
+                    ask.add(address)
             else:
                 self._actions.pop(address, None)
                 if address in world.generation.resources:
@@ -256,7 +313,7 @@ class Reconciler:
             drift = " (drift)" if action.drift else ""
             self.tell("action", action.address, action=action.action.value, cause=action.cause + drift)
         if plan.steps:
-            wave = asyncio.get_running_loop().create_task(self.executor.run(plan, self._wave_done))
+            wave = asyncio.get_running_loop().create_task(self.executor.run(plan, world.generation, self._wave_done))
             self._waves.add(wave)
             wave.add_done_callback(self._wave_over)
         for address in {*scope, *(a for a in self._dirty if a in self._setbacks)}:
@@ -266,21 +323,24 @@ class Reconciler:
         self._notify()
 
     def _observed(self) -> None:
-        """Every resource has been planned for under the accepted generation, or is being worked on under it."""
-        if self._dirty <= self._busy:
+        """Whether every resource has been planned for under the accepted generation."""
+        if not self._unseen:
             self.observed_generation = self.world.generation.number
 
-    def _leader_busy(self, address: Address) -> bool:
+    def _must_wait(self, address: Address) -> bool:
+        """Whether steps of others have to end first: of what it stands on, and when it goes, of what stands on it."""
         desired = self.world.generation.resources.get(address)
-        return desired is not None and not self._busy.isdisjoint(desired.dependencies)
+        if desired is None:
+            return any(address in dependencies for dependencies in self._busy.values())
+        return not self._busy.keys().isdisjoint(desired.dependencies)
 
     def _wave_done(self, address: Address, setback: str) -> None:
-        self._busy.discard(address)
+        self._busy.pop(address, None)
         if setback:
-            count = self._setbacks.get(address, (0, 0.0, ""))[0] + 1
+            count = self._setbacks[address].count + 1 if address in self._setbacks else 1
             # not the first time at once, as a process is: what failed just now fails again
             pause = phase.delay(_SETBACK, count, self.world.chance)
-            self._setbacks[address] = (count, self._clock.monotonic() + pause, setback)
+            self._setbacks[address] = Setback(count, self._clock.monotonic() + pause, setback)
         else:
             self._setbacks.pop(address, None)
         self._dirty.add(address)
@@ -289,8 +349,15 @@ class Reconciler:
 
     def _wave_over(self, wave: asyncio.Task[None]) -> None:
         self._waves.discard(wave)
-        if not wave.cancelled() and (error := wave.exception()):
-            raise error
+        self._ended(wave, may_end=True)
+
+    def _ended(self, task: asyncio.Task[None], *, may_end: bool = False) -> None:
+        if task.cancelled() or self._broken is None or self._broken.done():
+            return
+        error = task.exception()
+        if error is not None or not may_end:
+            self._broken.set_exception(error or RuntimeError(f"{task.get_name()} has ended"))
+            self._broken.exception()  # whoever waits gets it; nobody has to
 
     def _set_timer(self, address: Address) -> None:
         """Look again when the next of its processes may be restarted."""
@@ -307,8 +374,8 @@ class Reconciler:
         due = [life.retry_at for life in lives if life.phase is Phase.WAITING and life.retry_at > now]
         running = [life for life in lives if life.phase is Phase.RUNNING and not life.steady(now)]
         due += [life.since + phase.STEADY for life in running]
-        if address in self._setbacks and self._setbacks[address][1] > now:
-            due.append(self._setbacks[address][1])
+        if address in self._setbacks and self._setbacks[address].until > now:
+            due.append(self._setbacks[address].until)
         if due:
 
             async def later(seconds: float) -> None:
@@ -328,6 +395,7 @@ class Reconciler:
             busy=address in self._busy,
             action=self._actions.get(address),
             blocked=self._blocked(desired),
+            setback=self._setbacks.get(address),
         )
         conditions = self.conditions.setdefault(address, Conditions())
         now = self._clock.now()
@@ -337,8 +405,6 @@ class Reconciler:
                 self.tell("condition-changed", address, **fields)
 
     def _blocked(self, desired: Desired) -> str:
-        if desired.address in self._setbacks:
-            return f"{self._setbacks[desired.address][2]}; tried again soon"
         for target in sorted(desired.dependencies):
             lead = self.world.generation.resources.get(target)
             if not planner.is_started(lead, self.world.view(target)) and not all(
@@ -355,7 +421,11 @@ class Reconciler:
 
     def _started(self, unit: Unit) -> None:
         self._watch.started(unit)
-        self._judge(unit.id.address)
+        self._unit_moved(unit.id.address)
+
+    def _unit_moved(self, address: Address) -> None:
+        """One of its processes has come or gone, and more steps follow: it is not ready while it restarts."""
+        self._judge(address)
         self._notify()
 
     def _adopted(self, unit: Unit) -> None:
@@ -377,11 +447,17 @@ class Reconciler:
         known = self.world.observed(unit)
         if unit in self.executor.stopping:
             return
-        starting = self.world.life(unit).phase is Phase.STARTING and known is None
-        if not starting and (known is None or known.pid != observed.pid):
+        if known is None and unit in self.executor.changed:
+            self.executor.early[unit] = observed  # its start has not been answered yet: whoever waits for that says so
+            return
+        if known is None or known.pid != observed.pid:
             return  # of a process that was stopped and forgotten meanwhile
+        if self.world.life(unit).phase not in (Phase.STARTING, Phase.RUNNING):
+            return  # known already: the runtime was asked before it told
+        for ask in self._asks:
+            ask.add(unit.address)
         self.world.put(observed)
-        reason = "OutOfMemory" if observed.oom else "Killed" if (observed.exit_code or 0) < 0 else "Exited"
+        reason = exit_reason(observed)
         life = self.world.ended(unit, code=observed.exit_code, reason=reason, message=exit_words(observed))
         wait = max(0.0, life.retry_at - self._clock.monotonic()) if life.phase is Phase.WAITING else None
         self.tell(
@@ -404,6 +480,7 @@ class Reconciler:
         while True:
             try:
                 await self._runtime.connect()
+                asked_at = self._clock.monotonic()
                 found = await self._runtime.observe()
             except RuntimeFault as fault:
                 self.tell("runtime-unreachable", reason=fault.reason, message=str(fault))
@@ -412,34 +489,46 @@ class Reconciler:
                 continue
             break
         self.tell("runtime-recovered", processes=len(found))
-        self.world.adopt(found, self._clock.monotonic() + 1.0)
+        self.world.adopt(found, asked_at)
+        self.world.forgive("RuntimeLost")
+        self._setbacks.clear()
         for waiting in self.executor.changed.values():
             waiting.set()
         for desired in self.world.generation.resources.values():
             for unit in desired.compiled.units:
                 self._adopted(unit)
-        self._dirty |= set(self.world.generation.resources)
+        self._look_everywhere()
+
+    def _look_everywhere(self) -> None:
+        self._dirty |= set(self.world.generation.resources) | set(self.world.units)
         self._wake.set()
 
     async def _resync(self) -> None:
         while True:
             await self._clock.sleep(_RESYNC)
             await self._look_at_all()
+            self._look_everywhere()
 
     async def _look_at_all(self) -> None:
-        """Take over what the runtime says, but for what is being worked on."""
+        """Take over what the runtime says, but for what is worked on or moves meanwhile."""
+        moving = set(self._busy)
+        self._asks.append(moving)
         asked_at = self._clock.monotonic()
         try:
             found = await self._runtime.observe()
         except RuntimeFault:
             return  # the listener hears of a lost runtime
-        mine = {u: o for u, o in found.items() if u.address not in self._busy}
-        for address in self._busy:
+        finally:
+            self._asks.remove(moving)
+        mine = {u: o for u, o in found.items() if u.address not in moving}
+        for address in moving:
             for observed in self.world.units.get(address, {}).values():
                 mine[observed.id] = observed
-        for address in self.world.adopt(mine, asked_at):
-            if address not in self._busy:
-                desired = self.world.generation.resources.get(address)
-                for unit in desired.compiled.units if desired else ():
-                    self._adopted(unit)
-                self.look(address)
+        for observed in mine.values():
+            if observed.state is ProcessState.EXITED:
+                self._exited(Exited(observed))  # in case nobody told
+        for address in self.world.adopt(mine, asked_at - _SLACK):
+            desired = self.world.generation.resources.get(address)
+            for unit in desired.compiled.units if desired else ():
+                self._adopted(unit)
+            self.look(address)

@@ -14,6 +14,9 @@ from streamsd.engine.phase import Phase
 from streamsd.engine.plan import Action
 from streamsd.engine.world import World
 
+_IN_VAIN = 3
+"""Failed changes in a row after which waiting for the next one is in vain."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -25,7 +28,18 @@ class Verdict:
     message: str
 
 
-def judge(desired: Desired, world: World, *, busy: bool, action: Action | None, blocked: str) -> tuple[Verdict, ...]:
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """A stop or a change in place that failed `count` times in a row, and is tried again at `until` (boot clock)."""
+
+    count: int
+    until: float
+    why: str
+
+
+def judge(
+    desired: Desired, world: World, *, busy: bool, action: Action | None, blocked: str, setback: Setback | None = None
+) -> tuple[Verdict, ...]:
     """All conditions of a resource.
 
     `busy`: steps of it are under way. `action`: what the planner says it needs (None: nothing). `blocked`: what it
@@ -47,8 +61,8 @@ def judge(desired: Desired, world: World, *, busy: bool, action: Action | None, 
     looping = next((u for u in desired.compiled.units if _gave_up(u, world)), None)
     return (
         Verdict(ConditionType.ACCEPTED, True, "Valid", ""),
-        _progressing(looping, world, busy=busy, action=action, blocked=blocked, needed=needed),
-        _ready(needed, blocked),
+        _progressing(looping, world, busy, action, blocked, needed, setback),
+        _ready(needed, blocked, setback),
         Verdict(ConditionType.DEGRADED, True, findings[0].reason, _words(findings))
         if findings and not (busy and not any(_failing(u, world) for u in desired.compiled.units))
         else Verdict(ConditionType.DEGRADED, False, "Whole", ""),
@@ -66,17 +80,31 @@ def judge(desired: Desired, world: World, *, busy: bool, action: Action | None, 
 
 
 def _progressing(
-    looping: Unit | None, world: World, *, busy: bool, action: Action | None, blocked: str, needed: list[Finding]
+    looping: Unit | None,
+    world: World,
+    busy: bool,
+    action: Action | None,
+    blocked: str,
+    needed: list[Finding],
+    setback: Setback | None,
 ) -> Verdict:
     kind = ConditionType.PROGRESSING
     if looping is not None:
         life = world.life(looping.id)
+        if life.phase is Phase.ENDED:
+            return Verdict(
+                kind, False, life.reason, f"{looping.id.role} {life.message}; its policy is not to restart it"
+            )
         reason = life.reason if life.reason in ("ProgramMissing", "SpawnFailed", "StartTimeout") else "CrashLoop"
         return Verdict(
             kind, False, reason, f"{looping.id.role} {life.message}, {life.failures} times; retried at the cap"
         )
     if blocked:
         return Verdict(kind, True, "Waiting", blocked)
+    if setback is not None:
+        return Verdict(
+            kind, setback.count < _IN_VAIN, "ChangeFailed", f"{setback.why}, {setback.count} times; tried again"
+        )
     if busy or action is not None:
         return Verdict(kind, True, "Converging", action.cause if action else "steps are under way")
     if needed:
@@ -84,11 +112,13 @@ def _progressing(
     return Verdict(kind, False, "Converged", "")
 
 
-def _ready(needed: list[Finding], blocked: str) -> Verdict:
+def _ready(needed: list[Finding], blocked: str, setback: Setback | None) -> Verdict:
     if needed:
         return Verdict(ConditionType.READY, False, needed[0].reason, _words(needed))
     if blocked:
         return Verdict(ConditionType.READY, False, "Waiting", blocked)
+    if setback is not None:
+        return Verdict(ConditionType.READY, False, "ChangeFailed", setback.why)
     return Verdict(ConditionType.READY, True, "Serving", "")
 
 
@@ -98,7 +128,7 @@ def _lack(unit: Unit, world: World) -> Finding | None:
     role = unit.id.role
     match life.phase:
         case Phase.ENDED:
-            return None
+            return None if life.done else Finding(life.reason, f"{role} {life.message}", role)
         case Phase.ABSENT:
             return Finding("NotStarted", f"{role} does not run", role)
         case Phase.WAITING:
@@ -126,6 +156,8 @@ def _failing(unit: Unit, world: World) -> bool:
 def _gave_up(unit: Unit, world: World) -> bool:
     """Whether waiting for it is in vain: it fails again and again, or could not even be started twice."""
     life = world.life(unit.id)
+    if life.phase is Phase.ENDED:
+        return not life.done
     if life.phase is not Phase.WAITING:
         return False
     if life.reason in ("ProgramMissing", "SpawnFailed", "StartTimeout") and life.failures >= 2:

@@ -12,7 +12,8 @@ from streamsd.core.runtime import ObservedUnit, ProcessState
 @dataclass(frozen=True, slots=True)
 class UnitView:
     """`due`: it may be started now if it does not run. `ended`: it does not run, and should not by its policy.
-    `ready`: its startup probe has succeeded. `condemned`: why it must be replaced although it runs."""
+    `ready`: its startup probe has succeeded, or it has ended as it should. `condemned`: why it must be replaced
+    although it runs."""
 
     observed: ObservedUnit | None = None
     due: bool = True

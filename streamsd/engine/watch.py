@@ -33,7 +33,11 @@ class Watch:
     _measures: dict[Address, asyncio.Task[None]] = field(default_factory=dict)
 
     def started(self, unit: Unit) -> None:
-        """A process has started or was adopted: ask its probes from now on."""
+        """A process has started or was adopted, or its probes are others now: ask them from now on."""
+        for what in ("readiness", "liveness"):
+            old = self._probes.pop((unit.id, what), None)
+            if old is not None:
+                old.cancel()
         observed = self.world.observed(unit.id)
         if observed is None:
             return
@@ -62,9 +66,6 @@ class Watch:
 
     def _probe(self, unit: Unit, what: str, probe: Probe, pid: int) -> None:
         key = (unit.id, what)
-        old = self._probes.pop(key, None)
-        if old is not None:
-            old.cancel()
         task = asyncio.get_running_loop().create_task(self._ask(unit, what, probe, pid))
         self._probes[key] = task
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from streamsd.core.address import Address, UnitId
 from streamsd.core.clock import Clock
@@ -50,6 +50,17 @@ class World:
                 del self.units[unit.address]
         self.ready.pop(unit, None)
         self.condemned.pop(unit, None)
+        self.unmeasure(unit)
+
+    def unmeasure(self, unit: UnitId) -> None:
+        """What was measured of a process says nothing of the next one: its live parts are not known any more."""
+        seen = self.measured.get(unit.address)
+        desired = self.generation.resources.get(unit.address)
+        if seen is not None and desired is not None:
+            parts = desired.compiled.live
+            live = {k: v for k, v in seen.live.items() if k not in parts or parts[k].role != unit.role}
+            findings = tuple(f for f in seen.findings if f.role != unit.role)
+            self.measured[unit.address] = replace(seen, live=live, findings=findings)
 
     def drop(self, address: Address) -> None:
         """The resource is gone for good."""
@@ -66,6 +77,12 @@ class World:
             return RestartPolicy()
         return next((u.restart for u in desired.compiled.units if u.id.role == unit.role), RestartPolicy())
 
+    def forgive(self, reason: str) -> None:
+        """What ended for that reason may be started at once."""
+        for unit, life in self.lives.items():
+            if life.phase is Phase.WAITING and life.reason == reason:
+                self.lives[unit] = phase.stopped(life, self.clock.monotonic())
+
     def ended(self, unit: UnitId, *, code: int | None, reason: str, message: str) -> Life:
         """A process ended by itself or because a probe condemned it: its life goes on from there."""
         life = phase.exited(
@@ -79,19 +96,20 @@ class World:
         )
         self.lives[unit] = life
         self.ready.pop(unit, None)
+        self.unmeasure(unit)
         return life
 
-    def adopt(self, found: Mapping[UnitId, ObservedUnit], asked_at: float) -> set[Address]:
+    def adopt(self, found: Mapping[UnitId, ObservedUnit], known_until: float) -> set[Address]:
         """Take what the runtime has as what there is. Returns the resources that are not as they were thought to be.
 
-        `asked_at`: when the runtime was asked (boot clock). What happened after is known better here than there.
+        `known_until`: what happened after that moment (boot clock) is known better here than there.
         """
         now = self.clock.monotonic()
         changed: set[Address] = set()
         for address, roles in list(self.units.items()):
             for role in list(roles):
                 unit = UnitId(address, role)
-                if unit not in found and self.life(unit).since <= asked_at - _SLACK:
+                if unit not in found and self.life(unit).since <= known_until:
                     changed.add(address)
                     self.forget(unit)
                     if self.life(unit).phase in (Phase.STARTING, Phase.RUNNING):
@@ -99,18 +117,22 @@ class World:
         for unit, observed in found.items():
             before = self.observed(unit)
             life = self.life(unit)
-            if life.since > asked_at - _SLACK and before is not None:
+            if life.since > known_until or before == observed:
                 continue
+            changed.add(unit.address)
             self.put(observed)
+            if before is not None and before.pid != observed.pid:
+                self.ready.pop(unit, None)
+                self.condemned.pop(unit, None)
             if observed.state is ProcessState.EXITED:
-                if life.phase in (Phase.ABSENT, Phase.STARTING, Phase.RUNNING):
-                    changed.add(unit.address)
-                    self.ended(unit, code=observed.exit_code, reason="Exited", message=exit_words(observed))
+                if life.phase is Phase.ABSENT:  # an earlier controller's, which had started it
+                    self.lives[unit] = phase.adopted(now)
+                if self.life(unit).phase in (Phase.STARTING, Phase.RUNNING):
+                    self.ended(
+                        unit, code=observed.exit_code, reason=exit_reason(observed), message=exit_words(observed)
+                    )
             elif life.phase in (Phase.ABSENT, Phase.WAITING, Phase.ENDED):
-                changed.add(unit.address)
                 self.lives[unit] = phase.adopted(now)
-            if before is not None and before != observed:
-                changed.add(unit.address)
         return changed
 
     def view(self, address: Address) -> ResourceView:
@@ -129,7 +151,7 @@ class World:
                 observed=observed,
                 due=life.due(now) or (observed is None and life.phase in (Phase.STARTING, Phase.RUNNING)),
                 ended=life.phase is Phase.ENDED,
-                ready=life.phase is Phase.RUNNING and observed is not None,
+                ready=(life.phase is Phase.RUNNING and observed is not None) or life.done,
                 condemned=self.condemned.get(unit, ""),
                 last=life.message,
             )
@@ -168,8 +190,13 @@ class _Views(Mapping[Address, ResourceView]):
 
 
 _NEW = Life()
-_SLACK = 0.5
-"""Seconds: the runtime's answer may have been on its way while something happened here."""
+
+
+def exit_reason(observed: ObservedUnit) -> str:
+    """How it ended, for programs."""
+    if observed.oom:
+        return "OutOfMemory"
+    return "Killed" if (observed.exit_code or 0) < 0 else "Exited"
 
 
 def exit_words(observed: ObservedUnit) -> str:

@@ -67,12 +67,17 @@ class Scenario:
 
     async def __aenter__(self) -> Self:
         await self.reconciler.start()
+        self._broken = asyncio.ensure_future(self.reconciler.broken())
         await settle()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        broken = self._broken.done()
+        if broken and kind is None:
+            self._broken.result()
+        self._broken.cancel()
         await self.reconciler.close()
 
     def anew(self) -> Scenario:
