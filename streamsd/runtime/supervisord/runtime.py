@@ -45,6 +45,7 @@ class SupervisordRuntime:
         self._health: asyncio.Task[None] | None = None
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()
         self._connecting = asyncio.Lock()
+        self._ending = False
 
     @property
     def _record(self) -> Path:
@@ -105,6 +106,7 @@ class SupervisordRuntime:
 
     async def _end(self, pid: int, started: float) -> None:
         """Have supervisord stop its units and end. When it is lost instead, the sweep that follows does it."""
+        self._ending = True
         try:
             await self._call("shutdown")
             while _runs(pid, started):  # noqa: ASYNC110  (it is not our child: /proc is all that tells)
@@ -114,6 +116,7 @@ class SupervisordRuntime:
                 raise
         finally:
             await self.close()
+            self._ending = False
 
     async def observe(self) -> Mapping[UnitId, ObservedUnit]:
         units: list[UnitWire] = await self._call("observe")
@@ -167,7 +170,8 @@ class SupervisordRuntime:
         if self._health is not None:
             self._health.cancel()
             self._health = None
-        self._events.put_nowait(RuntimeLost(reason))
+        if not self._ending:  # else whoever is told would start it again
+            self._events.put_nowait(RuntimeLost(reason))
 
     async def _watch_health(self, channel: Channel, hello: HelloWire) -> None:
         """Ask now and then whether it lives; end it when it hangs, for nobody can rely on it then."""
