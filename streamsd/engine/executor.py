@@ -140,6 +140,13 @@ class Executor:
             return False
         return True
 
+    def delete(self, address: Address) -> None:
+        """Nothing of the resource runs and it is not declared: forget it, and remove what it left on disk."""
+        self.world.drop(address)
+        self._answered.pop(address, None)
+        self.discard(address)
+        self.emit("resource-deleted", address)
+
     # -- stopping
 
     async def _stop(self, step: Stop) -> None:
@@ -148,11 +155,6 @@ class Executor:
             for result in await asyncio.gather(*stops, return_exceptions=True):
                 if isinstance(result, BaseException):
                     raise result
-        if step.delete and step.address not in self.world.generation.resources:
-            self.world.drop(step.address)
-            self._answered.pop(step.address, None)
-            self.discard(step.address)
-            self.emit("resource-deleted", step.address)
 
     async def _stop_one(self, unit: UnitId) -> None:
         observed = self.world.observed(unit)

@@ -28,7 +28,7 @@ class Stop:
     address: Address
     roles: frozenset[str]
     delete: bool = False
-    """The resource leaves the profile: its private directory goes too."""
+    """The resource leaves the profile."""
     levels: tuple[tuple[str, ...], ...] = ()
 
 

@@ -295,7 +295,7 @@ def _build(
         elif decision.patch or decision.limits:
             first_other[address] = add(Patch(address, frozenset(decision.patch), frozenset(decision.limits)))
     if len(steps) > 1:
-        _edges(decisions, generation, previous, stop_of, first_other, last_of, after)
+        _edges(decisions, generation, previous, views, stop_of, first_other, last_of, after)
     followers: dict[Address, list[Address]] = {}
     for address in decisions:
         for leader in generation.resources[address].follows if address in generation.resources else ():
@@ -321,6 +321,7 @@ def _edges(
     decisions: Mapping[Address, _Decision],
     generation: Generation,
     previous: Generation,
+    views: Mapping[Address, ResourceView],
     stop_of: Mapping[Address, int],
     first_other: Mapping[Address, int],
     last_of: Mapping[Address, int],
@@ -334,12 +335,20 @@ def _edges(
         if address in previous.resources
         for claim in previous.resources[address].compiled.claims
     }
+    # what has ended by itself comes back without waiting for those that lost it to let go
+    gone = {
+        address
+        for address in first_other
+        if decisions[address].start
+        and not any(views.get(address, _NO_VIEW).unit(role).running for role in decisions[address].stop)
+    }
     for address in decisions:
         desired = generation.resources.get(address)
         if desired is None:
             continue
         for target in desired.dependencies:
-            _stops_before(address, target, stop_of, first_other, after)
+            if target not in gone:
+                _stops_before(address, target, stop_of, first_other, after)
             if target in decisions and address in first_other:
                 after[first_other[address]].add(last_of[target])
         for claim in desired.compiled.claims if holders else ():
@@ -350,7 +359,7 @@ def _edges(
         was = previous.resources.get(address)
         now = generation.resources.get(address)
         for target in was.dependencies if was else ():
-            if now is not None and target in now.dependencies:
+            if target in gone or (now is not None and target in now.dependencies):
                 continue
             # a reference that has been turned round: the new direction counts, or the two would wait for each other
             if target in stop_of and _waits_for(stop_of[address], stop_of[target], after):

@@ -135,9 +135,6 @@ class Reconciler:
         touched |= self.world.held
         self._fresh_chance(generation, old)
         self.world.held.clear()
-        for address in list(self.conditions):
-            if address not in generation.resources and address not in self.world.units:
-                del self.conditions[address]
         for address in generation.resources:
             self.conditions.setdefault(address, Conditions())
         self._watch.follow()
@@ -302,13 +299,13 @@ class Reconciler:
                 for ask in self._asks:
                     ask.add(address)
             else:
-                self._actions.pop(address, None)
+                was = self._actions.pop(address, None)
                 if address in world.generation.resources:
                     self._settled[address] = world.generation.resources[address]
-                else:
+                elif address not in world.units:
                     self._settled.pop(address, None)
-                    if address not in world.units:
-                        self.conditions.pop(address, None)
+                    if self.conditions.pop(address, None) is not None or was is not None:
+                        self.executor.delete(address)
         for action in plan.actions:
             drift = " (drift)" if action.drift else ""
             self.tell("action", action.address, action=action.action.value, cause=action.cause + drift)

@@ -54,6 +54,7 @@ class FakeRuntime:
         self._stop_faults: dict[UnitId, list[RuntimeFault]] = {}
         self._refused: dict[tuple[UnitId, type[Check]], str] = {}
         self._connected = False
+        self._losses = 0
 
     # -- what a test says
 
@@ -87,6 +88,7 @@ class FakeRuntime:
         """The runtime dies with everything it ran; `connect` fails that many times before it works again."""
         self._processes.clear()
         self._connected = False
+        self._losses += 1
         self.unreachable = unreachable
         self._events.put_nowait(RuntimeLost("the test took it away"))
 
@@ -171,8 +173,7 @@ class FakeRuntime:
             self.kill(unit.id, self.ends_at_start[unit.id])
             await self._clock.sleep(0)
         if unit.id in self.start_takes:
-            await self._clock.sleep(self.start_takes[unit.id])
-            self._check_connected()
+            await self._takes(self.start_takes[unit.id])
         return process
 
     async def stop(self, unit: UnitId) -> None:
@@ -180,8 +181,7 @@ class FakeRuntime:
         self._check_connected()
         if unit in self.stop_takes and unit in self._processes:
             self._processes[unit] = replace(self._processes[unit], state=ProcessState.STOPPING)
-            await self._clock.sleep(self.stop_takes[unit])
-            self._check_connected()
+            await self._takes(self.stop_takes[unit])
         faults = self._stop_faults.get(unit)
         if faults:
             raise faults.pop(0)
@@ -199,6 +199,12 @@ class FakeRuntime:
 
     async def next_event(self) -> RuntimeEvent:
         return await self._events.get()
+
+    async def _takes(self, seconds: float) -> None:
+        losses = self._losses
+        await self._clock.sleep(seconds)
+        if self._losses != losses:
+            raise RuntimeFault("RuntimeLost", "it was lost meanwhile")
 
     def _check_connected(self) -> None:
         if not self._connected:
