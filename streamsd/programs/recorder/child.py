@@ -15,16 +15,23 @@ _PR_SET_PDEATHSIG = 1
 
 
 def arguments(ffmpeg: str, source: str, directory: Path, seconds: float, serial: int) -> list[str]:
-    """Segments are named `<start, seconds of the epoch>-<serial>.mkv`; each finished one is a line on stdout.
+    """Segments are named `<serial>-<number>.mkv`; each finished one is a line on stdout. (Names with the time would be
+    the same for two that begin in one second, as they do while ffmpeg catches up, and one would overwrite the other.)
 
     A cluster a second at most, flushed at once: what a crash loses is about a second.
     """
     return [
         *(ffmpeg, "-hide_banner", "-loglevel", "error", "-nostdin", "-f", "nut", "-i", source),
         *("-map", "0", "-c", "copy", "-f", "segment", "-segment_format", "matroska"),
-        *("-segment_time", f"{seconds:g}", "-reset_timestamps", "1", "-strftime", "1"),
+        *("-segment_time", f"{seconds:g}", "-reset_timestamps", "1"),
         *("-segment_format_options", "cluster_time_limit=1000:flush_packets=1"),
-        *("-segment_list", "pipe:1", "-segment_list_type", "csv", str(directory / f"%s-{serial}.mkv")),
+        *(
+            "-segment_list",
+            "pipe:1",
+            "-segment_list_type",
+            "csv",
+            f"{directory}/".replace("%", "%%") + f"{serial}-%d.mkv",
+        ),
     ]
 
 
@@ -34,6 +41,7 @@ class Child:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self.started = time.monotonic()
+        self._asked = False
         self.complaints: deque[str] = deque(maxlen=20)
         self._listening = asyncio.ensure_future(self._listen())
 
@@ -55,14 +63,15 @@ class Child:
         """Names of segments as they are finished, until the child ends."""
         assert self.process.stdout
         async for line in self.process.stdout:
-            # name,start,end: the name holds no comma, it is ours.
+            # name,start,end: the name holds no comma, it is ours
             yield line.decode().split(",", 1)[0].strip().strip('"')
         await self.process.wait()
         await self._listening
 
     def interrupt(self) -> None:
-        """Ask it to finish the segment and end."""
-        if self.process.returncode is None:
+        """Ask it to finish the segment and end. Asked once only: a second time means to ffmpeg to drop everything."""
+        if self.process.returncode is None and not self._asked:
+            self._asked = True
             self.process.send_signal(signal.SIGINT)
 
     async def end(self, grace: float) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from streamsd.core.report import JsonValue, Report, write_report
+from streamsd.programs.recorder.birth import born
 from streamsd.programs.recorder.child import Child, arguments
 from streamsd.programs.recorder.faults import Trouble, trouble_of
 from streamsd.programs.recorder.pattern import SUFFIX, Pattern
@@ -25,6 +26,8 @@ _STALLED = 10.0
 _PROVEN = 3.0
 """Seconds a child must write before a fault counts as gone: a full disk takes a few bytes again and again."""
 _GRACE = 5.0
+_CLUSTER = b"\x1f\x43\xb6\x75"
+"""The Matroska ID of what holds frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Recorder:
     _partial_bytes: int = 0
     _moved: float = 0.0
     _last_file: str = ""
+    _mark: tuple[object, ...] = ()
     _began: float = field(default_factory=time.monotonic)
 
     async def run(self) -> None:
@@ -143,10 +147,10 @@ class Recorder:
                 self._keep(left)
 
     def _keep(self, partial: Path) -> None:
-        """Give a finished segment its name, atomically and safely on disk; an empty one is dropped."""
+        """Give a finished segment its name, atomically and safely on disk; one without a frame is dropped."""
         try:
             size = partial.stat().st_size
-            if size == 0:
+            if not _holds_media(partial):
                 partial.unlink()
                 return
             fd = os.open(partial, os.O_RDONLY)
@@ -154,7 +158,7 @@ class Recorder:
                 os.fsync(fd)
             finally:
                 os.close(fd)
-            final = self.settings.pattern.free_name(_started(partial))
+            final = self.settings.pattern.free_name(born(partial))
             final.parent.mkdir(parents=True, exist_ok=True)
             partial.rename(final)
         except OSError as error:
@@ -181,8 +185,8 @@ class Recorder:
         """Measure and report; notice a directory that vanished under a child that writes on regardless."""
         swept = time.monotonic()
         while True:
-            await asyncio.to_thread(self._measure)
-            if self._child and self.trouble and self.trouble.reason == "DirectoryMissing":
+            there = await asyncio.to_thread(self._measure)
+            if self._child and not there:
                 self._child.interrupt()
             if time.monotonic() - swept > _SWEEP:
                 swept = time.monotonic()
@@ -190,19 +194,22 @@ class Recorder:
             self._report()
             await asyncio.sleep(_EVERY)
 
-    def _measure(self) -> None:
-        if not self._child:
-            return
+    def _measure(self) -> bool:
+        """How much is written, and whether it moves on. False when the directory is gone."""
         partial = self.settings.partial
-        if not partial.is_dir():
-            self._blame(Trouble("DirectoryMissing", f"{self.settings.pattern.root} vanished"))
-            return
-        size = sum(r.size for r in recordings(partial.glob(f"*{SUFFIX}")))
-        if size != self._partial_bytes:
-            self._partial_bytes = size
+        if not self._child or not partial.is_dir():
+            if self._child:
+                self._blame(Trouble("DirectoryMissing", f"{self.settings.pattern.root} vanished"))
+            return not self._child
+        writing = recordings(partial.glob(f"*{SUFFIX}"))
+        self._partial_bytes = sum(r.size for r in writing)
+        mark = (self.segments, self._partial_bytes, *(r.path.name for r in writing))
+        if writing and mark != self._mark:
             self._moved = time.monotonic()
-            if size and time.monotonic() - self._child.started > _PROVEN:
+            if time.monotonic() - self._child.started > _PROVEN:
                 self.trouble = None
+        self._mark = mark
+        return True
 
     def _report(self) -> None:
         moving = self._child is not None and time.monotonic() - self._moved < _STALLED
@@ -230,10 +237,10 @@ class Recorder:
             write_report(self.settings.report, report)
 
 
-def _started(partial: Path) -> float:
-    """The start of a segment from the name ffmpeg gave it, or the file's age where it is not of that form."""
-    digits = partial.name.split("-", 1)[0]
-    return float(digits) if digits.isdigit() else partial.stat().st_mtime
+def _holds_media(path: Path) -> bool:
+    """Whether a Matroska file has got as far as its first cluster."""
+    with path.open("rb") as file:
+        return _CLUSTER in file.read(64 * 1024)
 
 
 def _free(directory: Path) -> int:
