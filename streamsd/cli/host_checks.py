@@ -248,5 +248,34 @@ def _cgroups(settings: Settings) -> Iterator[Found]:
         groups.remove()
 
 
+_ENCODERS = (
+    "libx264",
+    "libx265",
+    "libsvtav1",
+    "libvpx-vp9",
+    "h264_nvenc",
+    "hevc_nvenc",
+    "av1_nvenc",
+    "h264_vaapi",
+    "h264_qsv",
+)
+
+
 def _ffmpeg(settings: Settings) -> Iterator[Found]:
-    yield from ()
+    """The ffmpeg that came along and the system's; their encoders, each tried on a frame."""
+    from streamsd.drivers.ffmpeg.capabilities import bundled, encoder_works, version
+
+    system = shutil.which("ffmpeg")
+    programs = [("bundled", bundled()), ("system", Path(system) if system else None)]
+    there = [(name, path) for name, path in programs if path]
+    if not there:
+        yield Found("ffmpeg", "ffmpeg", Verdict.MISSING, "none at all: no streams", needed=True, install="ffmpeg")
+        return
+    for name, program in there:
+        with ThreadPoolExecutor(2) as pool:
+            works = dict(zip(_ENCODERS, pool.map(lambda e, p=program: encoder_works(p, e), _ENCODERS), strict=True))
+        said = version(program)
+        yield Found("ffmpeg", name, Verdict.OK if said else Verdict.WEAK, f"{said or 'does not run'}, {program}")
+        able = ", ".join(encoder for encoder, fine in works.items() if fine)
+        verdict = Verdict.OK if works["libx264"] else Verdict.MISSING
+        yield Found("ffmpeg", f"{name} encoders", verdict, able or "none works", needed=name == there[0][0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,7 +15,6 @@ from streamsd.cli.render import show_diagnostics
 
 if TYPE_CHECKING:
     from streamsd.core.answers import DiagnosticAnswer
-    from streamsd.core.diagnostics import Diagnostic
 
 
 @command("validate")
@@ -36,13 +35,13 @@ def validate(session: Session, file: Path | None, schema_only: bool) -> Exit:
     if schema_only:
         from streamsd.cli.schema_check import check_against_schema
 
-        found = [_answer(diagnostic) for diagnostic in check_against_schema(profile, registry)]
+        found = [diagnostic.to_json() for diagnostic in check_against_schema(profile, registry)]
     else:
         from streamsd.document.load import load
 
         loaded = load(profile, registry, host=socket.gethostname(), environ=dict(os.environ))
         count = len(loaded.resources)
-        found = [_answer(diagnostic) for diagnostic in loaded.diagnostics]
+        found = [diagnostic.to_json() for diagnostic in loaded.diagnostics]
     valid = all(diagnostic["severity"] != "error" for diagnostic in found)
     if session.json:
         session.answer({"valid": valid, "diagnostics": found})
@@ -50,10 +49,6 @@ def validate(session: Session, file: Path | None, schema_only: bool) -> Exit:
         show_diagnostics(found)
         click.echo(_summary(profile, count, found))
     return Exit.OK if valid else Exit.FAILED
-
-
-def _answer(diagnostic: Diagnostic) -> DiagnosticAnswer:
-    return cast("DiagnosticAnswer", diagnostic.to_json())
 
 
 def _summary(profile: Path, resources: int | None, found: list[DiagnosticAnswer]) -> str:
