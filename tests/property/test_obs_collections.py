@@ -54,6 +54,13 @@ def _item(draw: st.DrawFn, source: str) -> dict[str, Any]:
     }
 
 
+def _placed(item: dict[str, Any]) -> dict[str, Any]:
+    """OBS places a group by its top left corner: profiles say nothing else."""
+    if item["source"] == "group":
+        item["transform"].pop("alignment", None)
+    return item
+
+
 _FILTERS = [
     {"kind": "color_filter_v2", "settings": {"brightness": 0.2, "hue_shift": -12.5}},
     {"kind": "crop_filter", "settings": {"left": 4, "top": 2}},
@@ -109,7 +116,7 @@ def collections(draw: st.DrawFn) -> dict[str, Any]:
         rows.append(
             {
                 "name": scene,
-                "items": [draw(_item(source)) for source in sources],
+                "items": [_placed(draw(_item(source))) for source in sources],
                 "filters": draw(_filters()),
                 "transition": override[0],
                 "transition_ms": override[1],

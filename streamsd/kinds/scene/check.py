@@ -30,6 +30,9 @@ def check_scene(name: str, spec: SceneSpec, base: Path) -> Iterator[Problem]:
         if item.group is not None:
             if item.sound is not None:
                 yield Problem("sound-on-group", "a group has no sound of its own", "", (*path, "sound"))
+            if item.align != "top-left":
+                hint = "leave align out, and give the position of its top left corner"
+                yield Problem("group-align", "OBS places a group by its top left corner", hint, (*path, "align"))
             yield from check_filters(item.filters, (*path, "filters"), silent=False, sound_only=False)
             for member_index, member in enumerate(item.group.items):
                 if member.source is None:

@@ -316,9 +316,10 @@ class Comparison:
         about = f"{about}, item {wanted.source}"
         target: dict[str, JsonValue] = {"sceneName": scene, "sceneItemId": found.id}
         place = wanted.transform
-        if shift != (0.0, 0.0):
-            scale = (place.scale_x, place.scale_y) if wanted.source in self.desired.studio.groups else (1.0, 1.0)
-            place = place.moved(shift[0] * scale[0], shift[1] * scale[1])
+        if wanted.source in self.desired.studio.groups:
+            place = place.carried(*shift)
+        elif shift != (0.0, 0.0):
+            place = place.moved(*shift)
         different = different_transform(place, found.transform)
         if different:
             data = target | {"sceneItemTransform": transform_data(place, different)}

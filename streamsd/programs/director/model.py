@@ -6,6 +6,7 @@ Names follow obs-websocket 5. Items are listed from the bottom up, as OBS compos
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -37,6 +38,14 @@ class Transform:
 
     def moved(self, dx: float, dy: float) -> Transform:
         return replace(self, x=self.x + dx, y=self.y + dy)
+
+    def carried(self, dx: float, dy: float) -> Transform:
+        """Moved by a distance within itself: what libobs does to a group (resize_group) when its children's box no
+        longer begins at 0, 0. One that is fitted into bounds stays where it is."""
+        if self.bounds_type != NO_BOUNDS or (dx, dy) == (0.0, 0.0):
+            return self
+        dx, dy, turn = dx * self.scale_x, dy * self.scale_y, math.radians(self.rotation)
+        return self.moved(dx * math.cos(turn) - dy * math.sin(turn), dx * math.sin(turn) + dy * math.cos(turn))
 
 
 @dataclass(frozen=True, slots=True)
