@@ -88,9 +88,11 @@ class LoopBuilder:
         """The row is a result as it is. Where it is sent on is a matter of whoever runs the loop."""
         self.writer.line(f"append({self.row.whole(self._record(False))})")
 
-    def write_out(self) -> None:
-        """The same for a row that leaves the flow."""
-        self.writer.line(f"append({self.row.written(self._record(True))})")
+    def write_out(self, address: Sequence[str] = ()) -> None:
+        """The same for a row that leaves the flow, with the code of what it is addressed with."""
+        row = self.row.written(self._record(True))
+        made = f"({', '.join([*address, row])})" if address else row
+        self.writer.line(f"append({made})")
 
     def _record(self, out: bool) -> str:
         if self.row.open or (self.row.untouched and not out):

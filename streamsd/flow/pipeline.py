@@ -162,7 +162,8 @@ class Pipeline:
             out, letters = spread(self.plan, rows, now)
             self.letters += letters
             for name, made in out.items():
-                self.results[name] += made
+                sink = self.plan.sinks[name]
+                self.results[name] += [item[-1] for item in made] if sink.addressed else made
 
     @property
     def late(self) -> int:

@@ -10,9 +10,12 @@ from typing import Any
 
 from streamsd.core.diagnostics import FieldPath, Problem, ProblemsError, name_hint
 from streamsd.flow import records
+from streamsd.flow.expressions.source import ExpressionError
+from streamsd.flow.expressions.template import compile_template
 from streamsd.flow.joins import LEFT, RIGHT, JoinShard
 from streamsd.flow.keyed import KeyedFront
 from streamsd.flow.loops import Loop, LoopBuilder
+from streamsd.flow.outputs import ADDRESSED, Encoder, encoder_of
 from streamsd.flow.sessions import SessionShard
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.spec.sinks import ROWS, Sink
@@ -57,12 +60,15 @@ class SourcePlan:
 
 @dataclass(frozen=True, slots=True)
 class SinkPlan:
-    """`loop`: what is done for this sink alone; None where rows go to it as they are. `fields`: of what it gets."""
+    """`loop`: what is done for this sink alone; None where rows go to it as they are. `fields`: of what it gets.
+    `addressed`: the loop's rows are (address…, row)."""
 
     name: str
     spec: Sink
     loop: Loop | None
     fields: Mapping[str, Type] | None
+    encode: Encoder
+    addressed: bool
     code: str
 
 
@@ -293,7 +299,9 @@ class _Compiler:
             self._side(builder, step.join, name, path)
 
     def _needs_own_loop(self) -> bool:
-        return any(sink.when is not None or sink.steps for sink in self.spec.all_sinks.values())
+        return any(
+            sink.when is not None or sink.steps or sink.transport in ADDRESSED for sink in self.spec.all_sinks.values()
+        )
 
     def _key_before(self, windowed: int) -> Key | None:
         window = self.spec.steps[windowed].window
@@ -454,9 +462,27 @@ class _Compiler:
             fields = builder.schema()
             self._check_format(sink, fields, path)
             self._note(f"sink {name}", sink.transport, builder)
-            builder.write_out()
+            address = self._address(builder, sink, path)
+            builder.write_out(address)
             loop, code = (None, "") if self.problems or not own_loop else builder.build()
-            self.plan.sinks[name] = SinkPlan(name, sink, loop, fields, code)
+            self.plan.sinks[name] = SinkPlan(name, sink, loop, fields, encoder_of(sink, fields), bool(address), code)
+
+    def _address(self, builder: LoopBuilder, sink: Sink, path: FieldPath) -> list[str]:
+        """Code of what each result is addressed with."""
+        codes = []
+        end = getattr(sink, sink.transport)
+        for name in ADDRESSED.get(sink.transport, ()):
+            text = getattr(end, name)
+            if text is None:
+                codes.append("None")
+                continue
+            here = (*path, sink.transport, name)
+            try:
+                codes.append(compile_template(text, builder.row, builder.pool).code)
+            except ExpressionError as fault:
+                builder.steps.fault(here, fault, text)
+                codes.append("None")
+        return codes
 
     def _sink_step(self, builder: LoopBuilder, step: Step, path: FieldPath) -> None:
         if step.does in ("window", "join", "key", "dedupe"):

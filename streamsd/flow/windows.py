@@ -49,8 +49,8 @@ class Panes:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What the front hands a shard: partial states by pane, and which windows to close: those from `since` on (they were
-    open before) up to `close` (exclusive)."""
+    """What the front hands a shard: partial states by pane, and which windows to close: those from `since` on (they
+    were open before) up to `close` (exclusive)."""
 
     adds: list[tuple[int, list[tuple[Hashable, State]]]]
     since: int

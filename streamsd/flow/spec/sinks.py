@@ -12,7 +12,7 @@ from streamsd.core.secret import Secret
 from streamsd.core.units import Seconds, Size
 from streamsd.flow.spec.sources import Listen, Port
 from streamsd.flow.spec.steps import Step
-from streamsd.flow.spec.words import Expression, FieldName, Login, Tls
+from streamsd.flow.spec.words import Expression, FieldName, Login, Template, Tls
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 
@@ -56,8 +56,8 @@ class MqttSink(Spec):
     """The broker."""
     port: Port = 1883
     """Its port."""
-    topic: Expression
-    """An expression: a topic in quotes `'rooms/mean'`, or `f'rooms/{room}'`."""
+    topic: Template
+    """The topic; expressions in braces: `rooms/{room}`."""
     qos: Annotated[int, Field(ge=0, le=2)] = 1
     """How sure the delivery is."""
     retain: bool = False
@@ -77,10 +77,10 @@ class KafkaSink(Spec):
 
     brokers: Annotated[tuple[str, ...], Field(min_length=1)]
     """`host:port` of one or more."""
-    topic: Expression
-    """An expression: a topic in quotes, or one that makes it."""
-    key: Expression | None = None
-    """The record's key: what the partition follows from."""
+    topic: Template
+    """The topic; expressions in braces."""
+    key: Template | None = None
+    """The record's key, which the partition follows from: `"{device}"`."""
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "lz4"
     """How batches are packed."""
     login: Login | None = None
@@ -96,8 +96,8 @@ class NatsSink(Spec):
 
     servers: Annotated[tuple[str, ...], Field(min_length=1)] = ("nats://127.0.0.1:4222",)
     """Addresses."""
-    subject: Expression
-    """An expression: a subject in quotes, or one that makes it."""
+    subject: Template
+    """The subject; expressions in braces: `rooms.{room}`."""
     stream: bool = False
     """Whether a JetStream stream takes it."""
     login: Login | None = None
@@ -115,8 +115,8 @@ class AmqpSink(Spec):
     """Its port."""
     exchange: str = ""
     """The exchange. Empty: the default one, which takes the queue's name as routing key."""
-    routing_key: Expression
-    """An expression: a key in quotes, or one that makes it."""
+    routing_key: Template
+    """The key; expressions in braces."""
     vhost: str = "/"
     """The virtual host."""
     login: Login | None = None

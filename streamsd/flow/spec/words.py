@@ -34,6 +34,9 @@ Expression = Annotated[
     ),
 ]
 
+Template = Annotated[str, Field(min_length=1, max_length=2000, examples=["rooms/{room}"])]
+"""A text with expressions in braces."""
+
 FieldName = Annotated[str, Field(min_length=1, max_length=200)]
 
 _MAX_FIELDS = 1000

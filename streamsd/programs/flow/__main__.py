@@ -1,0 +1,41 @@
+"""`python -m streamsd.programs.flow --spec FILE --live FILE --name NAME --state DIR --report FILE --control SOCKET`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from streamsd.flow.split import joined
+from streamsd.programs.flow.runner import Runner, Setting, log
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="flow", description=__doc__)
+    parser.add_argument("--name", required=True, help="the flow's name")
+    parser.add_argument("--spec", type=Path, required=True, help="the parts of the flow that need a restart, as JSON")
+    parser.add_argument("--live", type=Path, required=True, help="the parts that can change live, as JSON")
+    parser.add_argument("--base", type=Path, required=True, help="what relative paths are relative to")
+    parser.add_argument("--state", type=Path, required=True, help="a private directory for the state")
+    parser.add_argument("--report", type=Path, required=True, help="where to write the report")
+    parser.add_argument("--control", type=Path, required=True, help="the unix socket that takes requests")
+    given = parser.parse_args()
+    try:
+        spec = joined(json.loads(given.spec.read_text()), json.loads(given.live.read_text()))
+    except (ValidationError, ValueError, KeyError) as fault:
+        log("flow-refused", reason="InvalidSpec", message=str(fault))
+        sys.exit(2)
+    setting = Setting(given.name, given.base, given.state, given.report, given.control, linger=True)
+    code = Runner(spec, setting).run()
+    # Threads of client libraries may still hold on: what had to be stored is stored.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

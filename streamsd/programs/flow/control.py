@@ -1,0 +1,85 @@
+"""The control socket: one JSON request a line, one JSON answer a line.
+
+`{"do": "patch", "live": {…}}`, `{"do": "status"}`, `{"do": "tap", "count": 10, "seconds": 5}`, `{"do": "stop"}`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+_MOST = 64 * 1024 * 1024
+
+Handler = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+class Control:
+    """Serves requests, each connection in a thread of its own: they are few, and may take a while."""
+
+    def __init__(self, path: Path, handler: Handler) -> None:
+        self._path = path
+        self._handler = handler
+        self._socket = socket.socket(socket.AF_UNIX)
+
+    def start(self) -> None:
+        self._path.unlink(missing_ok=True)
+        before = os.umask(0o177)
+        try:
+            self._socket.bind(str(self._path))
+        finally:
+            os.umask(before)
+        self._socket.listen(8)
+        threading.Thread(target=self._accept, name="control", daemon=True).start()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._path.unlink(missing_ok=True)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), name="request", daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError), connection.makefile("rwb") as stream:
+            for line in iter(lambda: stream.readline(_MOST), b""):
+                stream.write(json.dumps(self._answer(line)).encode() + b"\n")
+                stream.flush()
+
+    def _answer(self, line: bytes) -> Mapping[str, Any]:
+        try:
+            request = json.loads(line)
+        except ValueError:
+            return {"error": "not JSON"}
+        if not isinstance(request, dict):
+            return {"error": "a request is a mapping"}
+        return self._handler(request)
+
+
+def ask(path: Path, request: Mapping[str, Any], timeout: float = 15.0) -> dict[str, Any]:
+    """One request to a runner. OSError when it does not answer, ValueError when it answers nonsense."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(timeout)
+        client.connect(str(path))
+        client.sendall(json.dumps(request).encode() + b"\n")
+        data = b""
+        while not data.endswith(b"\n"):
+            more = client.recv(65536)
+            if not more:
+                raise ConnectionError("the runner closed the connection")
+            data += more
+    answer = json.loads(data)
+    if not isinstance(answer, dict):
+        raise ValueError("not an answer")
+    return answer

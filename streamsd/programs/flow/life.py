@@ -1,0 +1,54 @@
+"""What all parts of a running flow share: whether it is to stop, that it is alive, and how long to wait for others."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+GRACE = 8.0
+"""Seconds after the request to stop in which a sink may still try to write."""
+
+
+class Stopping(Exception):
+    """The flow is to stop, and what it waits for does not come: it ends as after a crash, with the state of before."""
+
+
+@dataclass
+class Life:
+    """`beat` counts rounds, messages and waits: it moves on while the process does its work, or waits on purpose."""
+
+    stopping: threading.Event = field(default_factory=threading.Event)
+    beat: int = 0
+    asked: float = 0.0
+
+    def stop(self) -> None:
+        """Ask the flow to stop: sources give no more, what is under way is stored, then it ends."""
+        if not self.stopping.is_set():
+            self.asked = time.monotonic()
+            self.stopping.set()
+
+    def pause(self, seconds: float) -> None:
+        """Wait in a step that does not succeed. Raises Stopping when it is time to end."""
+        self.beat += 1
+        if self.stopping.is_set():
+            if time.monotonic() - self.asked > GRACE:
+                raise Stopping
+            time.sleep(min(seconds, 0.2))
+        else:
+            self.stopping.wait(seconds)
+
+
+class Backoff:
+    """0, base, 2 base, … up to cap, in seconds; anew after `reset`."""
+
+    def __init__(self, base: float = 0.1, cap: float = 5.0) -> None:
+        self._base, self._cap, self._tries = base, cap, 0
+
+    def next(self) -> float:
+        wait = min(self._cap, self._base * 2**self._tries) if self._tries else 0.0
+        self._tries = min(self._tries + 1, 20)
+        return wait
+
+    def reset(self) -> None:
+        self._tries = 0

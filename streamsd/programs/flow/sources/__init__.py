@@ -1,0 +1,1 @@
+"""The sources of a flow. Each module is imported only when a flow has such a source."""
