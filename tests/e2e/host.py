@@ -121,10 +121,13 @@ class Host:
         return self.json("status")  # type: ignore[no-any-return]
 
     def resource(self, address: str) -> dict[str, Any]:
-        return next(r for r in self.status()["resources"] if r["address"] == address)
+        """Its status; empty conditions and figures while it is not accepted."""
+        nothing: dict[str, Any] = {"ready": False, "conditions": [], "observed": {}}
+        return next((r for r in self.status()["resources"] if r["address"] == address), nothing)
 
     def condition(self, address: str, type: str) -> dict[str, Any]:
-        return next(c for c in self.resource(address)["conditions"] if c["type"] == type)
+        unknown = {"status": "Unknown", "reason": "", "message": ""}
+        return next((c for c in self.resource(address)["conditions"] if c["type"] == type), unknown)
 
     def pids(self) -> dict[str, int]:
         """`Kind/name/role` to pid of all that runs."""
@@ -162,6 +165,8 @@ class Host:
 
         def fact() -> dict[str, Any] | None:
             status = self.status()
+            refused = [p for p in status["problems"] if p["severity"] == "error" and generation]
+            assert not refused, f"the profile was refused: {refused}"
             return status if status["converged"] and status["generation"] >= generation else None
 
         return self.until(fact, f"converged at generation {generation}")  # type: ignore[no-any-return]

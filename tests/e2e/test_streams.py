@@ -22,7 +22,7 @@ STREAM = """
     streams:
       bars:
         description: for tests
-        video: {source: {test: {pattern: testsrc2, size: 320x240}}, fps: 15, bitrate: 300k, preset: ultrafast}
+        video: {source: {test: {pattern: testsrc2, resolution: 320x240}}, fps: 15, bitrate: 300k, preset: ultrafast}
         destinations:
           web: {hls: {server: web, latency: low}}
           archive: {record: {path: "recordings/%H%M%S.mkv", segment: 3s}}
