@@ -1,0 +1,218 @@
+"""Exactly once, whatever ends the process: kill -9 at random moments, SIGTERM, a disk that is taken away."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.flow.processes import until
+
+SCHEMA = {"key": "str", "value": "int", "ts": "time_ms"}
+WINDOW = {
+    "tumbling": "1s",
+    "key": "key",
+    "time": "ts",
+    "emit": {"n": "count()", "total": "sum(value)", "high": "max(value)"},
+}
+
+
+def write_input(path: Path, count: int, seed: int) -> list[dict[str, Any]]:
+    """Messages out of order by up to 300 ms, some of them twice."""
+    rnd = random.Random(seed)
+    rows = []
+    for place in range(count):
+        rows.append(
+            {"key": f"k{rnd.randrange(40)}", "value": rnd.randrange(1000), "ts": place * 3 + rnd.randrange(300)}
+        )
+        if rnd.random() < 0.02:
+            rows.append(rows[-1])
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return rows
+
+
+def windows(rows: list[dict[str, Any]], lateness: int) -> tuple[dict[tuple[str, int], tuple[int, int, int]], int]:
+    """The oracle: one message at a time."""
+    held: dict[tuple[str, int], list[int]] = defaultdict(list)
+    newest, late = -1, 0
+    for row in rows:
+        newest = max(newest, row["ts"])
+        start = row["ts"] // 1000 * 1000
+        if start + 1000 + lateness <= newest:
+            late += 1
+        else:
+            held[(row["key"], start)].append(row["value"])
+    return {window: (len(values), sum(values), max(values)) for window, values in held.items()}, late
+
+
+def found(rows: list[dict[str, Any]]) -> dict[tuple[str, int], tuple[int, int, int]]:
+    made = {(row["key"], row["window_start"]): (row["n"], row["total"], row["high"]) for row in rows}
+    assert len(made) == len(rows), "a window came twice"
+    return made
+
+
+def kills(count: int, total: int, seed: int) -> list[int]:
+    rnd = random.Random(seed)
+    return sorted(rnd.sample(range(total // 20, total - total // 10), count))
+
+
+def run_with_kills(flow: Any, tmp_path: Path, times: int, seed: int) -> None:
+    (tmp_path / "flow").mkdir()
+    rows = write_input(tmp_path / "flow/in.ndjson", 30_000, seed)
+    one = flow(
+        {
+            "source": {"file": {"path": "in.ndjson"}, "limit": {"messages": 9000}},
+            "schema": SCHEMA,
+            "steps": [{"window": {**WINDOW, "lateness": "100ms"}}],
+            "sinks": {
+                "windows": {"file": {"path": "out.ndjson"}},
+                "copy": {"file": {"path": "copy.ndjson"}, "when": "n > 0"},
+            },
+            "recovery": {"epoch": "150ms"},
+        }
+    )
+    rnd = random.Random(seed)
+    for _ in range(times):
+        one.start()
+        goal = rnd.randrange(500, 9000)
+        one.until(
+            lambda seen, goal=goal: (
+                seen.get("complete") or seen.get("sources", {}).get("in", {}).get("messages", 0) > goal
+            ),
+            "progress",
+        )
+        one.kill()
+    one.start()
+    one.complete()
+    assert one.stop() == 0
+    wanted, _ = windows(rows, 100)
+    for name in ("out.ndjson", "copy.ndjson"):
+        assert found(one.lines(name)) == wanted
+    assert one.lines("state/dead.ndjson") == []
+
+
+def test_killed_at_random_moments_every_window_is_written_once(flow, tmp_path):
+    run_with_kills(flow, tmp_path, 3, seed=11)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_killed_at_fifty_random_moments_every_window_is_written_once(flow, tmp_path):
+    run_with_kills(flow, tmp_path, 50, seed=12)
+
+
+def test_sigterm_stores_what_is_under_way(flow, tmp_path):
+    (tmp_path / "flow").mkdir()
+    rows = write_input(tmp_path / "flow/in.ndjson", 20_000, 5)
+    one = flow(
+        {
+            "source": {"file": {"path": "in.ndjson"}, "limit": {"messages": 9000}},
+            "schema": SCHEMA,
+            "steps": [{"window": WINDOW}],
+            "sink": {"file": {"path": "out.ndjson"}},
+            "recovery": {"epoch": "300ms"},
+        }
+    ).start()
+    one.until(lambda seen: seen.get("sources", {}).get("in", {}).get("messages", 0) > 3000, "progress")
+    assert one.stop() == 0
+    taken = one.lines("out.ndjson")
+    one.start()
+    one.complete()
+    wanted, late = windows(rows, 0)
+    assert found(one.lines("out.ndjson")) == wanted
+    assert one.lines("out.ndjson")[: len(taken)] == taken, "nothing that was written is written again"
+    assert one.observed()["late"] == late, "the count of late messages outlives a restart"
+
+
+def test_a_followed_file_is_read_on_through_rotation_and_a_restart(flow, tmp_path):
+    (tmp_path / "flow").mkdir()
+    path = tmp_path / "flow/in.ndjson"
+    path.write_text('{"i": 0}\n{"i": 1}\n{"i"')
+    one = flow(
+        {
+            "source": {"file": {"path": "in.ndjson", "follow": True}},
+            "sink": {"file": {"path": "out.ndjson"}},
+            "recovery": {"epoch": "100ms"},
+        }
+    ).start()
+
+    def seen(count: int) -> None:
+        until(lambda: len(one.lines("out.ndjson")) >= count, f"{count} results\n{one.log()}")
+
+    seen(2)
+    with path.open("a") as more:
+        more.write(': 2}\n{"i": 3}\n')
+    seen(4)
+    one.kill()
+    with path.open("a") as more:
+        more.write('{"i": 4}\n')
+    path.rename(path.with_name("in.ndjson.1"))
+    path.write_text('{"i": 5}\n')
+    one.start()
+    seen(6)
+    assert one.stop() == 0
+    assert [row["i"] for row in one.lines("out.ndjson")] == list(range(6))
+
+
+def test_state_of_another_shape_is_refused_until_a_new_generation_is_asked_for(flow, tmp_path):
+    (tmp_path / "flow").mkdir()
+    write_input(tmp_path / "flow/in.ndjson", 2000, 7)
+    spec: dict[str, Any] = {
+        "source": {"file": {"path": "in.ndjson"}},
+        "schema": SCHEMA,
+        "steps": [{"window": WINDOW}],
+        "sink": {"file": {"path": "out.ndjson"}},
+        "recovery": {"epoch": "100ms"},
+    }
+    one = flow(spec).start()
+    one.complete()
+    assert one.stop() == 0
+    wider = {**spec, "steps": [{"window": {**WINDOW, "tumbling": "2s"}}]}
+    one.change(wider)
+    one.start()
+    until(lambda: one.report() and one.report().reason == "StateMismatch", "a report that says so")
+    assert "recovery.generation to 2" in one.report().message
+    assert one.report().ready is False
+    assert one.stop() == 2
+    one.change({**wider, "recovery": {"epoch": "100ms", "generation": 2}, "sink": {"file": {"path": "new.ndjson"}}})
+    one.start()
+    one.complete()
+    assert {row["window_end"] - row["window_start"] for row in one.lines("new.ndjson")} == {2000}
+
+
+def test_every_bad_message_is_a_dead_letter_with_its_bytes(flow, tmp_path):
+    (tmp_path / "flow").mkdir()
+    bad = [
+        b"{",
+        b'{"key": 1, "value": 1, "ts": 1}',
+        b'{"key": "a", "ts": 1}',
+        b"\xff\xfe",
+        b'{"key": "a", "value": 0, "ts": 1}',
+        b"x" * 3000,
+    ]
+    good = b'{"key": "a", "value": 5, "ts": 1}'
+    (tmp_path / "flow/in.ndjson").write_bytes(b"\n".join([good, *bad, good]) + b"\n")
+    one = flow(
+        {
+            "source": {"file": {"path": "in.ndjson"}, "max_message": 1000},
+            "schema": SCHEMA,
+            "steps": [{"set": {"ratio": "100 / value"}}],
+            "sink": {"file": {"path": "out.ndjson"}},
+        }
+    ).start()
+    observed = one.complete()
+    assert one.stop() == 0
+    letters = one.lines("state/dead.ndjson")
+    assert Counter(letter["reason"] for letter in letters) == {
+        "malformed": 2,
+        "wrong-type": 2,
+        "division-by-zero": 1,
+        "too-long": 1,
+    }
+    assert observed["dead"] == len(bad)
+    assert {letter.get("raw") for letter in letters} >= {bad[0].decode(), bad[1].decode(), bad[4].decode()}
+    assert len(one.lines("out.ndjson")) == 2
