@@ -63,7 +63,8 @@ class Profiles:
     def _candidate(self, loaded: Loaded) -> Candidate:
         if not loaded.valid:
             return Candidate(loaded, None, loaded.diagnostics)
-        running = frozenset(self._world.units)
+        # what was accepted is starting, or will: its own port must not be another's by then
+        running = frozenset(self._world.units) | frozenset(self._world.generation.resources)
         resources, found = self._compiler.compile(loaded.resources, running)
         diagnostics = (*loaded.diagnostics, *found)
         if any(d.severity is Severity.ERROR for d in found):
