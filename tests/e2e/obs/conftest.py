@@ -46,7 +46,7 @@ class RtmpServer:
             self.served += 1
             target = str(self.directory / f"{self.served}.flv")
             argv = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-loglevel", "error", "-listen", "1"]
-            argv += ["-i", f"{self.url}/key", "-c", "copy", "-flush_packets", "1", "-y", target]
+            argv += ["-i", f"{self.url}/any", "-c", "copy", "-flush_packets", "1", "-y", target]
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             self.process.wait()
 
