@@ -29,6 +29,7 @@ class LookupTable:
         self._key = key
         self._columns = dict(columns)
         self._seen: tuple[int, int, int] | None = None
+        self._changing: tuple[int, int, int] | None = None
         self.rows: dict[Any, tuple[Any, ...]] = {}
         self.fault = ""
 
@@ -43,11 +44,17 @@ class LookupTable:
         self.rows = self._index(found)
 
     def refresh(self) -> bool:
-        """Read it again if the file changed; the old rows stay when it cannot be read, and `fault` says why."""
+        """Read it again if the file changed, and is the same at two looks (it may be in the middle of being written).
+        The old rows stay when it cannot be read, and `fault` says why."""
         try:
             stat = self._file.stat()
-            if (stat.st_ino, stat.st_size, stat.st_mtime_ns) == self._seen:
+            found = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+            if found == self._seen:
                 return False
+            if found != self._changing:
+                self._changing = found
+                return False
+            self._seen = found
             self.load()
         except OSError as fault:
             self.fault = str(fault)
@@ -62,7 +69,12 @@ class LookupTable:
         match self._file.suffix.lower():
             case ".csv":
                 with self._file.open(newline="", encoding="utf-8") as lines:
-                    return list(csv.DictReader(lines, strict=True))
+                    reader = csv.DictReader(lines, strict=True)
+                    wanted = [self._key, *(name for name, kind in self._columns.items() if not kind.optional)]
+                    for name in wanted:
+                        if name not in (reader.fieldnames or ()):
+                            raise ValueError(f"no column {name!r}")
+                    return list(reader)
             case ".json":
                 data = msgspec.json.decode(self._file.read_bytes())
                 if isinstance(data, dict):

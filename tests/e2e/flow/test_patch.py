@@ -1,0 +1,84 @@
+"""Live changes: at a boundary of two batches, without losing or doubling a message."""
+
+from __future__ import annotations
+
+from tests.e2e.flow.processes import until
+
+BASE = {
+    "source": {"generator": {"fields": {"i": "n", "v": "n % 10"}, "rate": 5000}},
+    "schema": {"i": "int", "v": "int"},
+    "steps": [{"set": {"side": "'old'"}}],
+    "sink": {"file": {"path": "out.ndjson"}},
+    "recovery": {"epoch": "100ms"},
+}
+
+
+def test_steps_change_live_and_no_message_is_lost(flow):
+    one = flow(BASE).start()
+    one.until(lambda seen: seen.get("sources", {}).get("in", {}).get("messages", 0) > 1000, "messages")
+    pid = one.process.pid
+    for side in ("new", "newer"):
+        answer = one.ask(
+            do="patch",
+            live={"steps": [{"set": {"side": f"'{side}'"}}], "sources": {"in": {}}, "sinks": {"out": {}}},
+        )
+        assert answer.get("ok"), answer
+        assert one.observed()["live"] == answer["live"]
+        before = one.observed()["sources"]["in"]["messages"]
+        one.until(lambda seen, before=before: seen["sources"]["in"]["messages"] > before + 500, "more messages")
+    assert one.process.pid == pid
+    assert one.stop() == 0
+    rows = one.lines("out.ndjson")
+    assert [row["i"] for row in rows] == list(range(len(rows)))
+    assert list(dict.fromkeys(row["side"] for row in rows)) == ["old", "new", "newer"]
+
+
+def test_a_live_change_that_is_wrong_or_touches_state_is_refused_and_the_flow_goes_on(flow):
+    window = {"window": {"tumbling": "1s", "key": "v", "emit": {"n": "count()"}}}
+    one = flow({**BASE, "steps": [window]}).start().ready()
+    wrong = one.ask(do="patch", live={"steps": [{"filter": "nope > 1"}, window], "sources": {}, "sinks": {}})
+    assert "unknown field 'nope'" in wrong["error"]
+    wider = {"window": {**window["window"], "tumbling": "2s"}}
+    shape = one.ask(do="patch", live={"steps": [wider], "sources": {}, "sinks": {}})
+    assert "restart" in shape["error"]
+    fine = one.ask(
+        do="patch", live={"steps": [{"filter": "v < 5"}, window], "sources": {}, "sinks": {"out": {"when": "n > 0"}}}
+    )
+    assert fine.get("ok"), fine
+    until(lambda: one.lines("out.ndjson"), "results")
+    assert one.stop() == 0
+
+
+def test_a_rate_limit_changes_live(flow):
+    spec = {**BASE, "source": {"generator": {"fields": {"i": "n", "v": "n % 10"}}, "limit": {"messages": 100}}}
+    one = flow(spec).start()
+    one.until(lambda seen: 20 < seen.get("sources", {}).get("in", {}).get("messages", 0) < 2000, "a slow trickle")
+    answer = one.ask(do="patch", live={"steps": [], "sources": {"in": {}}, "sinks": {}})
+    assert answer.get("ok"), answer
+    one.until(lambda seen: seen["sources"]["in"]["messages"] > 20_000, "messages without a limit")
+    assert one.stop() == 0
+
+
+def test_a_table_is_read_again_when_it_changes(flow, tmp_path):
+    (tmp_path / "flow").mkdir()
+    table = tmp_path / "flow/rooms.csv"
+    table.write_text("v,name\n" + "".join(f"{v},old-{v}\n" for v in range(10)))
+    enrich = {"table": {"file": "rooms.csv"}, "on": "str(v)", "key": "v", "fields": {"name": "str"}}
+    one = flow({**BASE, "steps": [{"enrich": enrich}]}).start()
+    until(lambda: one.lines("out.ndjson"), "results")
+    table.write_text("v,name\n" + "".join(f"{v},new-{v}\n" for v in range(10)))
+    until(lambda: any(row["name"].startswith("new") for row in one.lines("out.ndjson")[-50:]), "the new table")
+    table.write_text("broken\n")
+    one.until(lambda seen: one.report() and one.report().reason == "TableUnreadable", "a report that says so")
+    assert one.report().degraded
+    assert one.report().ready
+    assert one.stop() == 0
+    assert one.lines("state/dead.ndjson") == []
+
+
+def test_a_tap_shows_results_and_their_rate(flow):
+    one = flow(BASE).start().ready()
+    answer = one.ask(do="tap", count=3, seconds=30)
+    assert len(answer["rows"]) == 3
+    assert set(answer["rows"][0]) == {"i", "v", "side"}
+    assert answer["rate"] > 0
