@@ -26,6 +26,7 @@ COMMANDS = (
     "graph",
     "restart",
     "operate",
+    "obs",
     "destroy",
     "down",
     "doctor",

@@ -40,14 +40,19 @@ def reference() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _command(command: click.Command, context: click.Context) -> Iterator[str]:
-    yield f"## streamsd {command.name}\n"
+def _command(command: click.Command, context: click.Context, depth: int = 2) -> Iterator[str]:
+    yield f"{'#' * depth} {context.command_path}\n"
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     yield f"```console\n{usage}\n```\n"
     yield inspect.cleandoc(command.help or "") + "\n"
     own = list(_options(command, context, common=False))
     if own:
         yield "\n".join(own) + "\n"
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from _command(found, click.Context(found, info_name=name, parent=context), depth + 1)
 
 
 def _options(command: click.Command, context: click.Context, *, common: bool) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import json
 import os
 import signal
 import time
@@ -14,7 +15,10 @@ from typing import Any
 import pytest
 from Xlib.display import Display
 
+from streamsd.drivers.obs.collection_file import studio_of
+from streamsd.drivers.obs.importing import profile_of
 from streamsd.programs.director.client import Client
+from streamsd.programs.director.commands import plain
 from streamsd.programs.director.model import Owned
 from streamsd.programs.director.parse import parse_desired
 from streamsd.programs.director.reconcile import Outcome, Reconciler
@@ -202,9 +206,13 @@ def test_what_obs_does_not_take_is_said_and_does_not_stop_the_rest(reconciler: R
 def test_a_stop_saves_what_a_kill_does_not_and_both_come_back_as_declared(obs: Studio) -> None:
     client = obs.connect()
     reconciler = obs.reconciler(client)
-    converge(reconciler, show())
+    found = converge(reconciler, show()).found
     client.close()
     assert obs.stop() == 0
+    # what OBS wrote when it ended, imported, is what it held
+    written = json.loads((obs.instance.scenes / "streamsd.json").read_text())
+    live = profile_of({**plain(found), "video": None}, "studio")  # type: ignore[dict-item]  # a mapping
+    assert profile_of(studio_of(written), "studio") == live
     obs.start()
     client = obs.connect()
     again = converge(obs.reconciler(client), show())

@@ -19,9 +19,11 @@ Json = dict[str, JsonValue]
 
 @dataclass(frozen=True, slots=True)
 class SceneContent:
-    """One scene: `scene` with its items from the bottom up, the inputs and groups that it defines, scenes that it
-    shows (their contents), names of sources that others define, and what it captures."""
+    """One scene, called `key` in the profile and `name` in OBS: `scene` with its items from the bottom up, the inputs
+    and groups that it defines, scenes that it shows (their contents), names of sources that others define, and what it
+    captures."""
 
+    key: str
     name: str
     scene: Json
     inputs: Mapping[str, Json] = field(default_factory=dict)

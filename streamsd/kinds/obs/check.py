@@ -31,7 +31,7 @@ def check_spec(spec: ObsSpec, base: Path) -> Iterator[Problem]:
 
 def check_collection(spec: ObsSpec, collection: Collection, audio: PulseDevice | None) -> Iterator[Problem]:
     """Problems that only the scenes' contents show."""
-    names = [content.name for content in collection.scenes]
+    names = [content.key for content in collection.scenes]
     for field, wanted in (("program", spec.program), ("preview", spec.preview)):
         if wanted is not None and wanted not in names:
             yield Problem("scene-not-listed", f"{wanted!r} is none of its scenes", name_hint(wanted, names), (field,))

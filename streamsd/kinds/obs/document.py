@@ -35,11 +35,12 @@ def document(spec: ObsSpec, collection: Collection, base: Path, version: tuple[i
     """
     frame_rate = spec.frame_rate
     output = spec.output or spec.canvas
+    titles: dict[str | None, str] = {content.key: content.name for content in collection.scenes}
     scenes: Json = {
         "scenes": [content.scene for content in collection.scenes],
         "inputs": dict(collection.inputs),
-        "program": spec.program,
-        "preview": spec.preview,
+        "program": titles.get(spec.program),
+        "preview": titles.get(spec.preview),
         "studio_mode": spec.studio_mode,
         "transition": spec.transition.name,
         "transition_ms": round(spec.transition.duration.seconds * 1000),

@@ -19,6 +19,7 @@ from streamsd.kinds.scene.spec import GroupSpec, ItemSpec, MemberSpec, SceneSpec
 class ContentBuilder:
     """`scene`, `display`, `device`: what a referred resource exports, by its name."""
 
+    key: str
     name: str
     base: Path
     scene: Callable[[str], SceneContent]
@@ -43,6 +44,7 @@ class ContentBuilder:
             scene["transition"] = spec.transition.name
             scene["transition_ms"] = round(duration.seconds * 1000) if duration is not None else None
         return SceneContent(
+            key=self.key,
             name=self.name,
             scene=scene,
             inputs=self._inputs,
@@ -55,8 +57,10 @@ class ContentBuilder:
 
     def _item(self, spec: ItemSpec) -> JsonValue:
         if spec.scene is not None:
-            self._nested.append(self.scene(spec.scene))
-        elif spec.group is not None:
+            nested = self.scene(spec.scene)
+            self._nested.append(nested)
+            return {**_placed(spec), "source": nested.name}
+        if spec.group is not None:
             self._groups[spec.source_name] = self._group(spec.group)
             if spec.filters:
                 self._groups[spec.source_name]["filters"] = [filter_of(f) for f in spec.filters]

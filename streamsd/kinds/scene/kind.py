@@ -22,11 +22,12 @@ class SceneKind(Kind[SceneSpec]):
     spec = SceneSpec
 
     def check(self, resource: Resource[SceneSpec], context: Context) -> Iterable[Problem]:
-        return check_scene(resource.address.name, resource.spec, resource.base)
+        return check_scene(resource.spec.title or resource.address.name, resource.spec, resource.base)
 
     def compile(self, resource: Resource[SceneSpec], context: Context) -> Compiled:
         content = ContentBuilder(
-            name=resource.address.name,
+            key=resource.address.name,
+            name=resource.spec.title or resource.address.name,
             base=resource.base.absolute(),
             scene=lambda name: context.exports(Address("Scene", name), SceneContent),
             display=lambda name: context.exports(Address("Display", name), XDisplay),

@@ -123,6 +123,8 @@ class SceneSpec(Spec):
     """Filters on the whole scene, in the order in which they are applied."""
     transition: Annotated[SceneTransition | None, OnChange.PATCH] = None
     """How it is come to this scene, instead of the instance's transition."""
+    title: Annotated[SourceName | None, OnChange.PATCH] = None
+    """Its name in OBS, where that is another than here."""
     description: Annotated[str, OnChange.NONE] = ""
     """For people."""
 

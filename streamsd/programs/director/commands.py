@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, Protocol
 
 from streamsd.core.report import JsonValue
@@ -58,7 +58,7 @@ class Commands:
             "desired": lambda q: stage.take_document(interrupt=q.get("interrupt") is True),
             "status": lambda q: {"ok": True, **stage.status()},
             "reset": lambda q: stage.override(Overrides()),
-            "read": lambda q: {"ok": True, "studio": _plain(asdict(stage.read()))},
+            "read": lambda q: {"ok": True, "studio": plain(stage.read())},
             "switch": self._switch,
             "transition": self._transition,
             "output": self._output,
@@ -154,18 +154,16 @@ def _flag(question: Mapping[str, Any]) -> bool:
     return value
 
 
-def _plain(value: object) -> JsonValue:
-    """Dataclasses as JSON: sets sorted, tuple keys joined by a slash. A stream service's key stays inside."""
+def plain(value: object) -> JsonValue:
+    """Dataclasses as JSON: sets sorted, tuple keys joined by a slash. A stream's service and key stay inside."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value) if f.name != "service"}
     if isinstance(value, Mapping):
-        return {
-            "/".join(key) if isinstance(key, tuple) else str(key): _plain(item)
-            for key, item in value.items()
-            if key != "service"
-        }
+        return {"/".join(key) if isinstance(key, tuple) else str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, frozenset):
-        return sorted(_plain(item) for item in value)  # type: ignore[type-var]  # names and numbers only
+        return sorted(plain(item) for item in value)  # type: ignore[type-var]  # names and numbers only
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(type(value).__name__)

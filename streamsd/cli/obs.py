@@ -1,0 +1,183 @@
+"""`streamsd obs`: an operator's commands during a show, and OBS's scenes as a profile."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from streamsd.cli.client import resource_path
+from streamsd.cli.command import Session, command
+from streamsd.cli.failure import Failure
+from streamsd.drivers.obs.collection_file import NotACollection, studio_of
+from streamsd.drivers.obs.importing import profile_of
+
+_INSTANCE = click.option("--instance", "-i", default=None, help="The Obs resource; not needed where there is one.")
+
+
+@click.group("obs", context_settings={"help_option_names": ["-h", "--help"]})
+def obs() -> None:
+    """Run a show on an OBS instance.
+
+    What is switched here stays so, whatever the profile says, until `streamsd obs reset`; the resource's condition
+    Overridden tells of it.
+    """
+
+
+@obs.group("scene")
+def scene() -> None:
+    """Scenes on air."""
+
+
+@obs.group("stream")
+def stream() -> None:
+    """The stream."""
+
+
+@obs.group("record")
+def record() -> None:
+    """The recording."""
+
+
+@obs.group("source")
+def source() -> None:
+    """Sources of scenes."""
+
+
+def _operate(session: Session, instance: str | None, operation: str, **arguments: object) -> dict[str, Any]:
+    address = f"Obs/{instance}" if instance else _only(session)
+    answer: dict[str, Any] = session.client.post(f"{resource_path(address)}/operations/{operation}", arguments)
+    return answer
+
+
+def _only(session: Session) -> str:
+    found = [r["address"] for r in session.client.get("/v1/status")["resources"] if r["kind"] == "Obs"]
+    if len(found) == 1:
+        return str(found[0])
+    names = ", ".join(address.partition("/")[2] for address in found)
+    message = "the profile has several OBS instances" if found else "the profile has no OBS instance"
+    raise Failure(message, code="which-instance", hint=f"--instance one of: {names}" if found else "")
+
+
+def _tell(session: Session, answer: dict[str, Any]) -> None:
+    if session.json:
+        session.answer(answer)
+        return
+    for line in answer.get("changed", []):
+        click.echo(line)
+    if answer.get("message"):
+        click.echo(f"not all of it: {answer['message']}")
+    overrides = answer.get("overrides")
+    if overrides:
+        click.echo(f"differs from the profile until reset: {json.dumps(overrides, ensure_ascii=False)}")
+
+
+@command("switch")
+@click.argument("scene")
+@_INSTANCE
+def scene_switch(session: Session, scene: str, instance: str | None) -> None:
+    """Put SCENE on air."""
+    _tell(session, _operate(session, instance, "scene-switch", scene=scene))
+
+
+@command("transition")
+@_INSTANCE
+def transition(session: Session, instance: str | None) -> None:
+    """Put on air what is in preview (studio mode)."""
+    _tell(session, _operate(session, instance, "transition"))
+
+
+def _plain(group: click.Group, name: str, operation: str, about: str) -> None:
+    """A command without arguments."""
+
+    @command(name)
+    @_INSTANCE
+    def run(session: Session, instance: str | None) -> None:
+        _tell(session, _operate(session, instance, operation))
+
+    run.help = about
+    group.add_command(run)
+
+
+def _of_item(name: str, operation: str, about: str) -> None:
+    @command(name)
+    @click.argument("scene")
+    @click.argument("source")
+    @_INSTANCE
+    def run(session: Session, scene: str, source: str, instance: str | None) -> None:
+        _tell(session, _operate(session, instance, operation, scene=scene, source=source))
+
+    run.help = about
+    source.add_command(run)
+
+
+def _of_input(name: str, operation: str, about: str) -> None:
+    @command(name)
+    @click.argument("source")
+    @_INSTANCE
+    def run(session: Session, source: str, instance: str | None) -> None:
+        _tell(session, _operate(session, instance, operation, input=source))
+
+    run.help = about
+    source.add_command(run)
+
+
+@command("screenshot")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--source", default=None, help="A source or scene; left out: what is on air.")
+@_INSTANCE
+def screenshot(session: Session, file: Path, source: str | None, instance: str | None) -> None:
+    """Save a picture of what is on air to FILE; its ending says the format."""
+    arguments = {"format": file.suffix.lstrip(".") or "png", **({"source": source} if source else {})}
+    answer = _operate(session, instance, "screenshot", **arguments)
+    try:
+        file.write_bytes(base64.b64decode(answer["image"].partition(",")[2]))
+    except OSError as fault:
+        raise Failure(f"{file}: {fault.strerror}", code="cannot-write") from fault
+    if session.json:
+        session.answer({"source": answer["source"], "file": str(file)})
+
+
+@command("import")
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--name", default="studio", show_default=True, help="What the instance is called in the profile.")
+@_INSTANCE
+def import_(session: Session, file: Path | None, name: str, instance: str | None) -> None:
+    """Print a profile that declares what OBS holds.
+
+    From FILE, a scene collection as OBS writes it (basic/scenes/*.json), or from a running instance.
+    """
+    if file is not None:
+        try:
+            studio = studio_of(json.loads(file.read_text()))
+        except (OSError, ValueError) as fault:
+            hint = "OBS keeps its collections in basic/scenes/*.json" if isinstance(fault, NotACollection) else ""
+            raise Failure(f"{file}: {fault}", code="not-a-collection", hint=hint) from fault
+    else:
+        studio = _operate(session, instance, "read")["studio"]
+    profile = profile_of(studio, name)
+    if session.json:
+        session.answer(profile)
+    else:
+        click.echo(yaml.safe_dump(profile, sort_keys=False, allow_unicode=True, width=110), nl=False)
+
+
+scene.add_command(scene_switch)
+obs.add_command(transition)
+obs.add_command(screenshot)
+obs.add_command(import_)
+_plain(obs, "reset", "reset", "Return to what the profile says.")
+_plain(stream, "start", "stream-start", "Start streaming.")
+_plain(stream, "stop", "stream-stop", "Stop streaming.")
+_plain(record, "start", "record-start", "Start recording.")
+_plain(record, "stop", "record-stop", "Stop recording.")
+_plain(record, "pause", "record-pause", "Pause the recording.")
+_plain(record, "resume", "record-resume", "Go on recording.")
+_of_item("show", "source-show", "Show SOURCE in SCENE.")
+_of_item("hide", "source-hide", "Hide SOURCE in SCENE.")
+_of_input("mute", "source-mute", "Silence SOURCE.")
+_of_input("unmute", "source-unmute", "Let SOURCE be heard.")
