@@ -65,21 +65,3 @@ class Control:
         if not isinstance(request, dict):
             return {"error": "a request is a mapping"}
         return self._handler(request)
-
-
-def ask(path: Path, request: Mapping[str, Any], timeout: float = 15.0) -> dict[str, Any]:
-    """One request to a runner. OSError when it does not answer, ValueError when it answers nonsense."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(timeout)
-        client.connect(str(path))
-        client.sendall(json.dumps(request).encode() + b"\n")
-        data = b""
-        while not data.endswith(b"\n"):
-            more = client.recv(65536)
-            if not more:
-                raise ConnectionError("the runner closed the connection")
-            data += more
-    answer = json.loads(data)
-    if not isinstance(answer, dict):
-        raise ValueError("not an answer")
-    return answer

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 
 from streamsd.core.diagnostics import ProblemsError, dotted
 from streamsd.core.report import JsonValue, Report, write_report
+from streamsd.flow.checks import SHAPE_FILE, changed_words
 from streamsd.flow.plan import compile_flow, problems_of
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.split import digest, joined, split
@@ -32,7 +33,6 @@ from streamsd.programs.flow.engine import Engine
 from streamsd.programs.flow.life import Life, Stopping
 from streamsd.programs.flow.sinks.file import FileOutlet
 
-SHAPE_FILE = "shape.json"
 _EPOCH_LATE = 10.0
 """Seconds beyond an epoch after which a flow that does not store its state is called degraded."""
 
@@ -84,6 +84,18 @@ class Runner:
         sys.setswitchinterval(0.0005)
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
+        control = Control(self.setting.control, self._handle) if self.setting.control else None
+        if control:
+            control.start()
+        try:
+            return self._run()
+        finally:
+            if control:
+                control.close()
+            if self._temporary:
+                shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _run(self) -> int:
         try:
             engine = self._build()
         except ProblemsError as fault:
@@ -91,17 +103,8 @@ class Runner:
         except Mismatch as fault:
             return self._refuse("StateMismatch", str(fault))
         self._engine = engine
-        control = Control(self.setting.control, self._handle) if self.setting.control else None
-        if control:
-            control.start()
-        reporting = threading.Thread(target=self._report_on, name="report", daemon=True)
-        reporting.start()
-        code = self._drive(engine)
-        if control:
-            control.close()
-        if self._temporary:
-            shutil.rmtree(self._temporary, ignore_errors=True)
-        return code
+        threading.Thread(target=self._report_on, name="report", daemon=True).start()
+        return self._drive(engine)
 
     def _refuse(self, reason: str, message: str) -> int:
         """Say what is wrong, and stay until stopped: starting again would not help."""
@@ -143,7 +146,11 @@ class Runner:
         written = self._recovery / SHAPE_FILE
         if written.exists():
             if written.read_text() != shape:
-                raise Mismatch(shape_words(written.read_text(), shape, recovery.generation))
+                words = changed_words(written.read_text(), shape)
+                raise Mismatch(
+                    f"{words}: the state that is stored does not fit; "
+                    f"set recovery.generation to {recovery.generation + 1} to begin with an empty state"
+                )
             return
         part = written.with_suffix(".part")
         part.write_text(shape)
@@ -312,13 +319,3 @@ def _cause(fault: BaseException) -> BaseException:
     while fault.__cause__ is not None:
         fault = fault.__cause__
     return fault
-
-
-def shape_words(stored: str, wanted: str, generation: int) -> str:
-    """What differs between two shapes of a state, and what to do."""
-    old, new = json.loads(stored), json.loads(wanted)
-    names = sorted({entry[0] for entry in old if entry not in new} | {entry[0] for entry in new if entry not in old})
-    return (
-        f"the stored state does not fit the flow: {', '.join(names) or 'the order of the steps'} changed; "
-        f"set recovery.generation to {generation + 1} to begin with an empty state"
-    )

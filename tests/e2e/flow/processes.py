@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from streamsd.core.report import Report, read_report
+from streamsd.flow.asking import ask
 from streamsd.flow.spec import FlowSpec
 from streamsd.flow.split import split
-from streamsd.programs.flow.control import ask
 
 PATIENCE = 60.0
 

@@ -1,0 +1,113 @@
+"""What is wrong with a flow beyond its steps: packages that are missing, promises that cannot be kept, state that does
+not fit."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from streamsd.core.diagnostics import FieldPath, Problem
+from streamsd.flow.spec.flow import FlowSpec
+from streamsd.flow.spec.sinks import EXACT, Sink
+from streamsd.flow.spec.sources import REPLAYABLE
+
+SHAPE_FILE = "shape.json"
+"""In a generation's directory of the recovery store: the shape of its state."""
+
+_PACKAGES: dict[str, tuple[str, str]] = {
+    "mqtt": ("paho.mqtt", "paho-mqtt"),
+    "kafka": ("confluent_kafka", "confluent-kafka"),
+    "nats": ("nats", "nats-py"),
+    "websocket": ("picows", "picows"),
+    "postgres": ("psycopg", "psycopg[binary]"),
+}
+
+
+def end_path(spec: FlowSpec, what: str, name: str) -> FieldPath:
+    """The path of a source or sink: `("source",)` or `("sources", name)`."""
+    return (what,) if getattr(spec, what) is not None else (f"{what}s", name)
+
+
+def check_ends(spec: FlowSpec, supervised: bool) -> Iterator[Problem]:
+    """Problems of sources and sinks. `supervised`: it runs under the daemon, without a terminal."""
+    for name, source in spec.all_sources.items():
+        path = end_path(spec, "source", name)
+        yield from _package(source.transport, path)
+        if supervised and source.stdin is not None:
+            yield Problem(
+                "flow-source", "a supervised flow has no standard input", "use `streamsd flow run`", (*path, "stdin")
+            )
+    for name, sink in spec.all_sinks.items():
+        path = end_path(spec, "sink", name)
+        yield from _package(sink.transport, path)
+        yield from _delivery(spec, sink, path)
+
+
+def _package(transport: str, path: FieldPath) -> Iterator[Problem]:
+    module, package = _PACKAGES.get(transport, ("", ""))
+    if not module:
+        return
+    try:
+        found = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        yield Problem(
+            "module-missing",
+            f"{transport} needs the Python package {package}",
+            f"pip install '{package}'",
+            (*path, transport),
+        )
+
+
+def _delivery(spec: FlowSpec, sink: Sink, path: FieldPath) -> Iterator[Problem]:
+    if sink.delivery != "exactly_once":
+        return
+    where = (*path, "delivery")
+    end = sink.sqlite or sink.postgres
+    if sink.transport not in EXACT:
+        names = ", ".join(sorted(EXACT - {"discard"}))
+        yield Problem(
+            "flow-delivery",
+            f"a {sink.transport} sink cannot take back what it sent",
+            f"exactly once: {names}; else write at_least_once",
+            where,
+        )
+    for name, source in spec.all_sources.items():
+        if source.transport not in REPLAYABLE and not (end and end.key):
+            yield Problem(
+                "flow-delivery",
+                f"the source {name!r} ({source.transport}) cannot be read again from a position",
+                f"sources that can: {', '.join(sorted(REPLAYABLE))}; or give the table a key",
+                where,
+            )
+    if not spec.recovery.enabled:
+        yield Problem("flow-delivery", "exactly once needs recovery", "leave recovery.enabled out", where)
+
+
+def check_state(spec: FlowSpec, shape: str, state: Path) -> Iterator[Problem]:
+    """Whether the state that is stored fits: a change of a window's shape would lose it in silence."""
+    stored = state / f"generation-{spec.recovery.generation}" / SHAPE_FILE
+    try:
+        text = stored.read_text()
+    except OSError:
+        return
+    if text != shape:
+        yield Problem(
+            "flow-state-mismatch",
+            f"{changed_words(text, shape)}: the state that is stored does not fit",
+            f"set recovery.generation to {spec.recovery.generation + 1} to begin with an empty state",
+            ("steps",),
+        )
+
+
+def changed_words(stored: str, wanted: str) -> str:
+    """What differs between two shapes."""
+    try:
+        old, new = json.loads(stored), json.loads(wanted)
+        names = sorted({str(e[0]) for e in old if e not in new} | {str(e[0]) for e in new if e not in old})
+    except (ValueError, TypeError, IndexError):
+        names = []
+    return f"{', '.join(names) or 'the order of steps with memory'} changed"

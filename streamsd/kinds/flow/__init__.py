@@ -1,0 +1,1 @@
+"""The kind Flow: a data flow in a process of its own."""

@@ -1,0 +1,208 @@
+"""From a flow's spec to its process, and its steps changed live."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from signal import Signals
+
+from streamsd.core.address import Address, UnitId
+from streamsd.core.diagnostics import Problem, ProblemsError
+from streamsd.core.kind import (
+    Claim,
+    Compiled,
+    Context,
+    Finding,
+    Kind,
+    LivePart,
+    Observation,
+    OperationFault,
+    PatchFault,
+    Resource,
+)
+from streamsd.core.report import JsonValue, read_report
+from streamsd.core.runtime import ObservedUnit, ProcessState
+from streamsd.core.secret import Secret
+from streamsd.core.unit import File, Limits, Probe, Probes, Reports, StopPolicy, Unit, UnixSocket
+from streamsd.flow.asking import ask
+from streamsd.flow.checks import check_ends, check_state, end_path
+from streamsd.flow.split import digest, split
+from streamsd.kinds.flow.spec import FlowSpec
+
+RUNNER = "runner"
+_LONGEST_SOCKET_PATH = 107
+_OBSERVED = (
+    "sources",
+    "sinks",
+    "dead",
+    "dead_reasons",
+    "late",
+    "throttled",
+    "repeated",
+    "epochs",
+    "epoch_age",
+    "watermark",
+    "complete",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a flow's files are. `state` outlives restarts of the host."""
+
+    run: Path
+    state: Path
+
+    @property
+    def report(self) -> Path:
+        return self.run / "report.json"
+
+    @property
+    def control(self) -> Path:
+        return self.run / "control.sock"
+
+
+class FlowKind(Kind[FlowSpec]):
+    name = "Flow"
+    section = "flows"
+    summary = "A data flow: messages from sources, through typed steps and windows, to sinks."
+    spec = FlowSpec
+
+    def check(self, resource: Resource[FlowSpec], context: Context) -> Iterable[Problem]:
+        from streamsd.flow.plan import compile_flow
+        from streamsd.flow.standing import Standing
+
+        spec, base = resource.spec, resource.base.absolute()
+        yield from check_ends(spec, supervised=True)
+        control = _places(resource.address, context).control
+        if len(str(control).encode()) > _LONGEST_SOCKET_PATH:
+            hint = "give a shorter name, or the daemon a shorter run directory"
+            yield Problem("path-too-long", f"{control} is too long for the name of a socket", hint)
+        try:
+            plan = compile_flow(spec, Standing(base), base)
+        except ProblemsError as fault:
+            yield from fault.problems
+            return
+        yield from check_state(spec, plan.state_shape, context.state_directory(resource.address))
+
+    def compile(self, resource: Resource[FlowSpec], context: Context) -> Compiled:
+        spec, address = resource.spec, resource.address
+        places = _places(address, context)
+        held, live = split(spec)
+        files = (
+            File(places.run / "spec.json", Secret(json.dumps(held))),
+            File(places.run / "live.json", Secret(json.dumps(live)), live=True),
+        )
+        unit = Unit(
+            id=UnitId(address, RUNNER),
+            argv=(
+                *context.python("streamsd.programs.flow"),
+                *("--name", address.name, "--base", str(resource.base.absolute())),
+                *("--spec", str(files[0].path), "--live", str(files[1].path), "--state", str(places.state)),
+                *("--report", str(places.report), "--control", str(places.control)),
+            ),
+            files=files,
+            limits=Limits(memory_bytes=spec.memory.bytes if spec.memory else None, open_files=65536),
+            probes=Probes(
+                startup=Probe(UnixSocket(places.control), interval=0.05, timeout=5.0),
+                readiness=Probe(Reports(places.report), interval=2.0),
+                liveness=Probe(Reports(places.report), interval=10.0, failures=3),
+                within=60.0,
+            ),
+            # What is under way is stored within an epoch, and a sink that does not answer is given eight seconds.
+            stop=StopPolicy(((Signals.SIGTERM, 12.0 + spec.recovery.epoch.seconds),)),
+        )
+        return Compiled(
+            units=(unit,),
+            live={"steps": LivePart(digest(live), RUNNER)},
+            claims=tuple(_claims(spec, resource.base.absolute())),
+            exports=places,
+        )
+
+    async def observe(
+        self, resource: Resource[FlowSpec], compiled: Compiled, units: Mapping[str, ObservedUnit]
+    ) -> Observation:
+        """What the runner reports; it is about a second old."""
+        runner = units.get(RUNNER)
+        if runner is None or runner.state is not ProcessState.RUNNING:
+            return Observation()
+        report = read_report(_of(compiled).report)
+        if report is None:
+            return Observation()
+        told = report.observed
+        findings: tuple[Finding, ...] = ()
+        if report.degraded or not report.ready:
+            findings = (Finding(report.reason or "NotReady", report.message or "the flow is not ready", RUNNER),)
+        live: dict[str, JsonValue] = {"steps": told["live"]} if "live" in told else {}
+        return Observation(live, {key: told[key] for key in _OBSERVED if key in told}, findings)
+
+    async def patch(self, resource: Resource[FlowSpec], compiled: Compiled, parts: frozenset[str]) -> None:
+        """Hand the live part over; the runner takes it in between two batches, or says what is wrong with it."""
+        file = next(file for file in compiled.unit(RUNNER).files if file.live)
+        _write(file)
+        request = {"do": "patch", "live": json.loads(file.data())}
+        try:
+            answer = await asyncio.to_thread(ask, _of(compiled).control, request)
+        except (OSError, ValueError) as fault:
+            raise PatchFault(f"the flow does not answer: {fault}") from fault
+        if not answer.get("ok"):
+            raise PatchFault(str(answer.get("error", "the flow did not say why")))
+
+    async def operate(
+        self, resource: Resource[FlowSpec], compiled: Compiled, operation: str, arguments: Mapping[str, JsonValue]
+    ) -> JsonValue:
+        """`tap` with `count` and `seconds`: the next results, and their rate."""
+        if operation != "tap":
+            raise OperationFault(f"a flow knows no operation {operation!r}; it knows tap")
+        request = {"do": "tap", "count": arguments.get("count", 10), "seconds": arguments.get("seconds", 5)}
+        try:
+            answer: dict[str, JsonValue] = await asyncio.to_thread(ask, _of(compiled).control, request, 75.0)
+        except (OSError, ValueError) as fault:
+            raise OperationFault(f"the flow does not answer: {fault}") from fault
+        if not answer.pop("ok", False):
+            raise OperationFault(str(answer.get("error", "the flow did not say why")))
+        return answer
+
+
+def _write(file: File) -> None:
+    """What the runner starts with next time."""
+    part = file.path.with_suffix(".part")
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "wb") as out:
+        out.write(file.data())
+    os.replace(part, file.path)
+
+
+def _places(address: Address, context: Context) -> Places:
+    return Places(context.directory(address), context.state_directory(address))
+
+
+def _of(compiled: Compiled) -> Places:
+    assert isinstance(compiled.exports, Places)
+    return compiled.exports
+
+
+def _claims(spec: FlowSpec, base: Path) -> Iterator[Claim]:
+    """Ports that a flow listens on, and files that it alone writes."""
+    for what, ends in (("source", spec.all_sources), ("sink", spec.all_sinks)):
+        for name, end in ends.items():
+            path = end_path(spec, what, name)
+            transport = end.transport
+            told = getattr(end, transport)
+            listen = getattr(told, "listen", None)
+            if listen is not None:
+                kind = "udp-port" if transport == "udp" else "tcp-port"
+                yield Claim(
+                    kind, listen if not listen.startswith(":") else f"0.0.0.0{listen}", (*path, transport, "listen")
+                )
+            if what == "sink" and transport == "file":
+                yield Claim("file", str(base / told.path), (*path, "file", "path"))
+    if spec.dead_letter.path is not None:
+        yield Claim("file", str(base / spec.dead_letter.path), ("dead_letter", "path"))
+
+
+KIND = FlowKind()
