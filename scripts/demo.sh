@@ -12,6 +12,10 @@ streamsd=.venv/bin/streamsd
 case "${1:?usage: scripts/demo.sh start|stop}" in
 start)
     mkdir -p .demo
+    {
+        declare -x | grep -E '^declare -x STREAMSD_(PROFILE|STATE_DIR|RUN_DIR|CONFIG)=' | sed 's/^declare -x/export/'
+        echo "export PATH=$(printf %q "$PWD/.venv/bin"):\$PATH"
+    } >.demo/env
     if "$streamsd" status >/dev/null 2>&1; then
         echo "The demo runs already; its profile is applied again."
     else
@@ -23,8 +27,8 @@ start)
     cat <<TEXT
 
 Watch it:   http://127.0.0.1:8088/desktop/web/
-Change it:  edit examples/quickstart.yaml and save; $streamsd events --follow shows what happens
-            (before: export STREAMSD_RUN_DIR=$STREAMSD_RUN_DIR)
+Change it:  edit examples/quickstart.yaml and save
+Look on:    source .demo/env && streamsd events --follow
 Stop it:    make demo-stop
 TEXT
     ;;

@@ -80,4 +80,14 @@ def command(name: str) -> Callable[[Callable[Concatenate[Session, P], Exit | Non
     return decorate
 
 
+def complete_address(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """For shell completion: the addresses the daemon has; none where no daemon answers."""
+    given = {key: context.params.get(key) for key in _KEYS if key != "as_json"}
+    try:
+        names: list[str] = Client(Settings.resolve(**given), timeout=2.0).get("/v1/graph")["resources"]
+    except Failure:
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
 _KEYS = ("profile", "state_dir", "run_dir", "config", "as_json")

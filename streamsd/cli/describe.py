@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from streamsd.cli.client import resource_path
-from streamsd.cli.command import Session, command
+from streamsd.cli.command import Session, command, complete_address
 from streamsd.cli.render import describe_lines
 
 
 @command("describe")
-@click.argument("address")
+@click.argument("address", shell_complete=complete_address)
 def describe(session: Session, address: str) -> None:
     """Show all that is known of ADDRESS.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from streamsd.cli.client import checked_address
-from streamsd.cli.command import Session, command
+from streamsd.cli.command import Session, command, complete_address
 from streamsd.cli.failure import Failure
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @command("destroy")
-@click.argument("addresses", nargs=-1)
+@click.argument("addresses", nargs=-1, shell_complete=complete_address)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def destroy(session: Session, addresses: tuple[str, ...], yes: bool) -> None:
     """Stop ADDRESSES and what depends on them.

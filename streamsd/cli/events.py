@@ -9,14 +9,14 @@ from collections.abc import Mapping
 import click
 
 from streamsd.cli.client import checked_address
-from streamsd.cli.command import Session, command
+from streamsd.cli.command import Session, command, complete_address
 from streamsd.cli.paint import Colour, harmless, paint
 
 _NAMED = ("seq", "at", "event", "address")
 
 
 @command("events")
-@click.argument("address", required=False)
+@click.argument("address", required=False, shell_complete=complete_address)
 @click.option("--follow", "-f", is_flag=True, help="Go on as more happens, until Ctrl-C.")
 @click.option(
     "--since", type=click.IntRange(min=0), default=0, metavar="SEQ", help="Only events after this sequence number."

@@ -8,12 +8,12 @@ import sys
 import click
 
 from streamsd.cli.client import checked_address
-from streamsd.cli.command import Session, command
+from streamsd.cli.command import Session, command, complete_address
 from streamsd.cli.paint import Colour, harmless, paint
 
 
 @command("logs")
-@click.argument("address")
+@click.argument("address", shell_complete=complete_address)
 @click.option("--follow", "-f", is_flag=True, help="Go on as more is written, until Ctrl-C.")
 @click.option(
     "--lines",

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 import click
 
 from streamsd.cli.client import resource_path
-from streamsd.cli.command import Session, command
+from streamsd.cli.command import Session, command, complete_address
 from streamsd.cli.failure import Failure
 from streamsd.cli.render import describe_lines
 
 
 @command("operate")
-@click.argument("address")
+@click.argument("address", shell_complete=complete_address)
 @click.argument("operation")
 @click.argument("values", nargs=-1, metavar="[KEY=VALUE]...")
 def operate(session: Session, address: str, operation: str, values: tuple[str, ...]) -> None:

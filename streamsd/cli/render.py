@@ -93,20 +93,28 @@ def _status_row(resource: ResourceAnswer) -> list[str]:
     ready = _condition(resource, "Ready")
     return [
         resource["address"],
-        _ready_word(resource, ready),
+        _ready_word(resource),
         counted,
         ago(ready["since"]) if ready else "",
         observed_text(resource["observed"]),
     ]
 
 
-def _ready_word(resource: ResourceAnswer, ready: ConditionAnswer | None) -> str:
+def why_not_ready(resource: ResourceAnswer) -> ConditionAnswer | None:
+    """The condition that says it best: why it was given up says more than its last failure."""
+    progressing, ready = _condition(resource, "Progressing"), _condition(resource, "Ready")
+    given_up = progressing is not None and progressing["status"] == "False" and progressing["message"] != ""
+    return progressing if given_up else ready
+
+
+def _ready_word(resource: ResourceAnswer) -> str:
     if resource["ready"]:
         degraded = _condition(resource, "Degraded")
         if degraded and degraded["status"] == "True":
             return paint("degraded", Colour.YELLOW)
         return paint("yes", Colour.GREEN)
-    word = f"no: {ready['reason']}" if ready and ready["reason"] else "no"
+    why = why_not_ready(resource)
+    word = f"no: {why['reason']}" if why and why["reason"] else "no"
     return paint(word, Colour.RED)
 
 
@@ -124,28 +132,30 @@ def _condition(resource: ResourceAnswer, type_: str) -> ConditionAnswer | None:
     return next((c for c in resource["conditions"] if c["type"] == type_), None)
 
 
-def wrong_conditions(resource: ResourceAnswer) -> list[ConditionAnswer]:
-    """Those that tell of something wrong."""
-    return [
+def _wrong_conditions(resource: ResourceAnswer) -> list[ConditionAnswer]:
+    """Those that tell of something wrong; why it is not ready comes first, by the condition that says it best."""
+    why = None if resource["ready"] else why_not_ready(resource)
+    others = [
         condition
         for condition in resource["conditions"]
         if (condition["status"] == "True") == (condition["type"] in ("Degraded", "Drifted", "Overridden"))
-        and condition["type"] != "Progressing"
+        and condition["type"] not in ("Progressing", "Ready")
     ]
+    return [why, *others] if why else others
 
 
 def _problem_lines(status: StatusAnswer) -> list[str]:
     lines = []
     for resource in status["resources"]:
         told: set[str] = set()
-        for condition in wrong_conditions(resource):
-            if condition["message"] in told:
+        for condition in _wrong_conditions(resource):
+            if any(condition["message"] in message for message in told):
                 continue  # Degraded often repeats why it is not Ready
             told.add(condition["message"])
-            text = f"{condition['type']} is {condition['status']}: {condition['reason']}"
+            kind = condition["type"].lower() if condition["status"] == "True" else "not ready"
             message = harmless(condition["message"])
             name = paint(resource["address"], Colour.BOLD)
-            lines.append(f"{name}  {text}" + (f": {message}" if message else ""))
+            lines.append(f"{name}  {kind}: {condition['reason']}" + (f": {message}" if message else ""))
     for problem in status["problems"]:
         where = f"{problem['file']}:{problem['line']}:{problem['column']}: " if problem["file"] else ""
         lines.append(f"{paint('refused', Colour.RED)}  {where}{problem['message']} [{problem['code']}]")

@@ -13,7 +13,7 @@ import click
 from streamsd.cli.command import Session
 from streamsd.cli.failure import Exit
 from streamsd.cli.paint import Colour, harmless, paint
-from streamsd.cli.render import wrong_conditions
+from streamsd.cli.render import why_not_ready
 
 if TYPE_CHECKING:
     from streamsd.core.answers import ResourceAnswer, StatusAnswer
@@ -101,10 +101,8 @@ def _counted(status: StatusAnswer) -> str:
 
 
 def _why(resource: ResourceAnswer) -> str:
-    """Why it is not ready; why it was given up says more than its last failure."""
-    given_up = [c for c in resource["conditions"] if c["type"] == "Progressing" and c["status"] == "False"]
-    wrong = next((c for c in [*given_up, *wrong_conditions(resource)] if c["message"]), None)
-    reason = f"{wrong['reason']}: {harmless(wrong['message'])}" if wrong else "not ready yet"
+    why = why_not_ready(resource)
+    reason = f"{why['reason']}: {harmless(why['message'])}" if why else "not ready yet"
     return f"  {resource['address']}  {reason}"
 
 
@@ -142,5 +140,5 @@ class _Progress:
     def _word(resource: ResourceAnswer) -> str:
         if resource["ready"]:
             return "ready"
-        ready = next((c for c in resource["conditions"] if c["type"] == "Ready"), None)
-        return ready["reason"] if ready and ready["reason"] else "waiting"
+        why = why_not_ready(resource)
+        return why["reason"] if why and why["reason"] else "waiting"

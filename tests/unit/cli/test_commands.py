@@ -56,7 +56,7 @@ def test_status_says_what_is_wrong(streamsd: Command, service: FakeService) -> N
     service.statuses = [{**status, "converged": False, "problems": [DIAGNOSTIC]}]
     out = streamsd("status").out
     assert "no: CrashLoop" in out
-    assert "Stream/desktop  Ready is False: CrashLoop: encoder�[2J exits 1" in out
+    assert "Stream/desktop  not ready: CrashLoop: encoder�[2J exits 1" in out
     assert "refused  /nowhere/p.yaml:4:7: there is no field 'fsp' [unknown-field]" in out
     assert "0 of 1 ready, generation 3 not converged" in out
 
@@ -197,6 +197,24 @@ def test_destroy_says_what_depends_and_wants_a_yes(streamsd: Command, service: F
 def test_down_waits_for_the_end_and_may_be_said_twice(streamsd: Command, service: FakeService) -> None:
     assert streamsd("down").out == "Everything is stopped.\n"
     assert streamsd("down").out == "Nothing to stop: no daemon runs.\n"
+
+
+def test_shells_complete_commands_and_addresses(
+    streamsd: Command, service: FakeService, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        assert "_STREAMSD_COMPLETE" in streamsd("completion", shell).out
+
+    def completed(words: str) -> list[str]:
+        monkeypatch.setenv("_STREAMSD_COMPLETE", "bash_complete")
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))
+        with pytest.raises(SystemExit):
+            streamsd()
+        return [line.partition(",")[2] for line in capsys.readouterr().out.split()]
+
+    assert completed("streamsd de") == ["describe", "destroy"]
+    assert completed("streamsd describe Str") == ["Stream/desktop"]
 
 
 @pytest.mark.parametrize(
