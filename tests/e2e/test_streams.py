@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.host import Host
-from tests.programs_needed import need_module
+from tests.programs_needed import need, need_module
 
 STREAM = """
     version: 1
@@ -44,6 +44,13 @@ def write(host: Host) -> int:
     port = free_port()
     host.write(STREAM.replace("PORT", str(port)))
     return port
+
+
+def record_size(path: Path) -> tuple[int, int]:
+    import av
+
+    with av.open(str(path)) as container:
+        return container.streams.video[0].width, container.streams.video[0].height
 
 
 def changed(before: dict[str, int], after: dict[str, int]) -> set[str]:
@@ -107,7 +114,7 @@ def test_a_destination_comes_and_goes_without_the_others(host: Host) -> None:
     host.converged(1)
     first = host.pids()
     host.edit(
-        "archive: {record", 'second: {record: {path: "second/%H%M%S.mkv", segment: 2s}}\n          archive: {record'
+        "archive: {record", 'second: {record: {path: "second/%H%M%S.mkv", segment: 2s}}\n      archive: {record'
     )
     host.converged(2)
     second = host.pids()
@@ -197,6 +204,7 @@ def test_a_vanished_directory_degrades_its_destination_alone(host: Host) -> None
     host.until(lambda: host.condition("Stream/bars", "Degraded")["status"] == "True", "it is told", within=90)
     assert host.resource("Stream/bars")["ready"]
     recordings.unlink()
+    recordings.mkdir()  # the recorder does not: what vanished may have been the mount of a disk
     host.until(lambda: host.condition("Stream/bars", "Degraded")["status"] == "False", "it is whole again", within=90)
     host.until(lambda: list(recordings.glob("*.mkv")), "it records again", within=90)
     after = host.pids()
@@ -209,10 +217,6 @@ def _playlist(host: Host) -> str:
 
 
 def test_a_display_that_is_resized_while_it_is_recorded(host: Host) -> None:
-    import av
-
-    from tests.programs_needed import need
-
     need("Xvfb")
     host.write("""
         version: 1
@@ -229,11 +233,7 @@ def test_a_display_that_is_resized_while_it_is_recorded(host: Host) -> None:
     recordings: Path = host.directory / "recordings"
 
     def sizes() -> set[tuple[int, int]]:
-        found = set()
-        for path in recordings.glob("*.mkv"):
-            with av.open(str(path)) as container:
-                found.add((container.streams.video[0].width, container.streams.video[0].height))
-        return found
+        return {record_size(path) for path in recordings.glob("*.mkv")}
 
     host.until(lambda: (640, 480) in sizes(), "it records")
     before = host.pids()
