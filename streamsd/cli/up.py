@@ -56,15 +56,16 @@ def up(session: Session, detach: bool, no_watch: bool, wait_s: float) -> Exit:
 
 def _in_foreground(settings: Settings, *, watch: bool) -> Exit:
     import asyncio
+    import importlib
 
     from streamsd.core.service import Service
     from streamsd.daemon.main import AlreadyRunning, Served, run
 
     async def serve(service: Service, settings: Settings) -> Served:
-        # FastAPI takes longer to import than a thousand processes to adopt: what runs comes first
-        from streamsd.api import server
-
-        return await server.serve(service, settings)
+        # FastAPI takes longer to import than a thousand processes to adopt: what runs comes first, and goes on beside it
+        server = await asyncio.to_thread(importlib.import_module, "streamsd.api.server")
+        served: Served = await server.serve(service, settings)
+        return served
 
     try:
         return Exit(asyncio.run(run(settings, watch=watch, serve=serve, out=sys.stdout)))
