@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +16,9 @@ from streamsd.cli.command import Session, command
 from streamsd.cli.failure import Exit, Failure
 from streamsd.core import unix_socket
 from streamsd.core.settings import Settings
+
+if TYPE_CHECKING:
+    from streamsd.api.server import Server
 
 
 @command("up")
@@ -56,16 +60,20 @@ def up(session: Session, detach: bool, no_watch: bool, wait_s: float) -> Exit:
 
 def _in_foreground(settings: Settings, *, watch: bool) -> Exit:
     import asyncio
-    import importlib
 
     from streamsd.core.service import Service
     from streamsd.daemon.main import AlreadyRunning, Served, run
 
     async def serve(service: Service, settings: Settings) -> Served:
-        # FastAPI takes longer to import than a thousand processes to adopt: what runs comes first, and goes on beside it
-        server = await asyncio.to_thread(importlib.import_module, "streamsd.api.server")
-        served: Served = await server.serve(service, settings)
-        return served
+        # FastAPI takes longer to import than a thousand processes to adopt: the daemon's work goes on beside it
+        def make() -> Server:
+            from streamsd.api.server import Server
+
+            return Server(service, settings)
+
+        server = await asyncio.to_thread(make)
+        await server.start()
+        return server
 
     try:
         return Exit(asyncio.run(run(settings, watch=watch, serve=serve, out=sys.stdout)))
