@@ -187,6 +187,8 @@ class Reconciler:
             d for d in resources if d.compiled.live and d.address in self.world.units and d.address not in self._busy
         ]
         await asyncio.gather(*(self.executor.measure(d) for d in fresh))
+        for desired in fresh:
+            self.look(desired.address)  # what a plan is the first to see is repaired too
         await self._look_at_all()
 
     def look(self, address: Address) -> None:
