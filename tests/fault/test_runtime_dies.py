@@ -16,7 +16,7 @@ import pytest
 from streamsd.core.runtime import ObservedUnit, RuntimeEvent, RuntimeFault, RuntimeLost
 from streamsd.core.settings import Settings
 from streamsd.core.unit import Unit
-from streamsd.runtime.procfs import all_pids, is_alive, read_environment
+from streamsd.runtime.procfs import all_pids, is_alive, read_command, read_environment, read_process
 from streamsd.runtime.supervisord.runtime import SupervisordRuntime
 from tests.contract.runtime_room import PATIENCE, Room, alive_of, runtime_room, until
 from tests.programs_needed import need
@@ -148,7 +148,7 @@ from pathlib import Path
 from streamsd.core.address import UnitId
 from streamsd.core.settings import Settings
 from streamsd.core.unit import Unit
-from streamsd.runtime.procfs import is_alive
+from streamsd.runtime.procfs import all_pids, is_alive, read_command, read_environment, read_process
 from streamsd.runtime.supervisord.runtime import SupervisordRuntime
 
 async def main(directory, then):
@@ -223,3 +223,20 @@ async def test_an_earlier_boot_that_failed_is_told_and_repaired(tmp_path: Path) 
     finally:
         await runtime.shutdown()
     assert not [p for p in all_pids() if read_environment(p).get("STREAMSD_RUNTIME") == settings.instance]
+
+
+async def test_a_fork_server_that_is_killed_is_replaced(room: Room) -> None:
+    first = await room.runtime.start(room.unit("exec sleep 1000", role="first"), "hash")
+    servers = [pid for pid in all_pids() if is_fork_server(pid, room.runtime.pid)]
+    assert len(servers) == 1
+    os.kill(servers[0], signal.SIGKILL)
+    second = await room.runtime.start(room.unit("exec sleep 1000", role="second"), "hash")
+    assert is_alive(first.pid)
+    assert is_alive(second.pid)
+    await until(lambda: not is_alive(servers[0]))
+    assert len([pid for pid in all_pids() if is_fork_server(pid, room.runtime.pid)]) == 1
+
+
+def is_fork_server(pid: int, supervisord: int) -> bool:
+    process = read_process(pid)
+    return process is not None and process.parent == supervisord and any("child.py" in w for w in read_command(pid))

@@ -27,10 +27,11 @@ import streamsd
 from streamsd.runtime import cgroups
 from streamsd.runtime.procfs import read_process
 from streamsd.runtime.supervisord.control import Answering, ControlServer
+from streamsd.runtime.supervisord.forks import open_forks
 from streamsd.runtime.supervisord.logs import Watch
 from streamsd.runtime.supervisord.spawn import Spawner
 from streamsd.runtime.supervisord.timers import Timers
-from streamsd.runtime.supervisord.trees import Scanner
+from streamsd.runtime.supervisord.trees import Scanner, become_subreaper
 from streamsd.runtime.supervisord.units import Host, UnitGroup
 from streamsd.runtime.supervisord.wire import (
     CGROUPS_RECORD,
@@ -85,11 +86,12 @@ class Plugin:
         sockets[wakeup.fileno()] = wakeup
         self._server = ControlServer(self._listening, sockets, timers, self._handle, critical)
         groups = self._open_cgroups()
+        become_subreaper()
         self._group = UnitGroup(
             options,
             Host(
                 log_dir=Path(self._settings["log_dir"]),
-                spawner=Spawner(self._settings["instance"], self._children_files),
+                spawner=Spawner(self._settings["instance"], self._children_files, open_forks(critical)),
                 cgroups=groups,
                 scanner=Scanner(self._settings["instance"]),
                 timers=timers,

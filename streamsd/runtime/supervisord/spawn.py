@@ -9,12 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import pwd
-import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from streamsd.runtime.supervisord import child
+from streamsd.runtime.supervisord.forks import Forks
 from streamsd.runtime.supervisord.wire import (
     HASH_VARIABLE,
     INSTANCE_VARIABLE,
@@ -35,16 +35,25 @@ class Spawned:
     status: int
 
 
-class Spawner:
-    """Forks children. `open_files`: the soft limit of those that ask for none."""
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """Who a program runs as. `switch`: whether that is somebody else than supervisord."""
 
-    def __init__(self, instance: str, open_files: int) -> None:
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    home: str
+    switch: bool
+
+
+class Spawner:
+    """Starts children. `open_files`: the soft limit of those that ask for none."""
+
+    def __init__(self, instance: str, open_files: int, forks: Forks) -> None:
         self._instance = instance
         self._open_files = open_files
-        self._prctl: Callable[[int, int], int] = child.libc_prctl()
-        self._null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        self._forks = forks
         self._own = _own_account()
-        child.become_subreaper(self._prctl)
 
     def program(self, start: StartWire, entrances: tuple[str, ...]) -> child.Program:
         """What the child will need. Fault: ProgramMissing, UserMissing, UserRefused, SpawnFailed."""
@@ -69,7 +78,10 @@ class Spawner:
             argv=argv,
             env=env,
             cwd=start["cwd"] or "/",
-            account=account,
+            switch=account.switch,
+            uid=account.uid,
+            gid=account.gid,
+            groups=account.groups,
             umask=start["umask"],
             nice=start["limits"]["nice"],
             open_files=start["limits"]["open_files"] or self._open_files,
@@ -80,26 +92,10 @@ class Spawner:
         """Fork. Fault SpawnFailed when the system has no process or descriptor left."""
         fds: list[int] = []
         try:
-            for _ in range(2):
-                fds.extend(os.pipe())
+            fds.extend(os.pipe())
+            fds.extend(os.pipe())
             output, output_end, status, status_end = fds
-            handled = [n for n in signal.valid_signals() if _is_caught(n)]
-            parent = os.getpid()
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-            try:
-                pid = os.fork()
-                if pid == 0:
-                    child.run(
-                        program,
-                        stdin=self._null,
-                        output=output_end,
-                        status=status_end,
-                        parent=parent,
-                        handled=handled,
-                        prctl=self._prctl,
-                    )
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            pid = self._forks.fork(program, output_end, status_end)
         except OSError as fault:
             for fd in fds:
                 os.close(fd)
@@ -109,7 +105,7 @@ class Spawner:
         os.set_blocking(status, False)
         return Spawned(pid, output, status)
 
-    def _account(self, user: str | None) -> child.Account:
+    def _account(self, user: str | None) -> _Account:
         if user is None:
             return self._own
         try:
@@ -117,11 +113,11 @@ class Spawner:
         except KeyError:
             raise Fault("UserMissing", f"there is no user {user!r}") from None
         if entry.pw_uid == os.geteuid():
-            return child.Account(entry.pw_uid, entry.pw_gid, (), entry.pw_dir, switch=False)
+            return _Account(entry.pw_uid, entry.pw_gid, (), entry.pw_dir, switch=False)
         if os.geteuid() != 0:
             raise Fault("UserRefused", f"only root may run a program as {user!r}")
         groups = tuple(os.getgrouplist(user, entry.pw_gid))
-        return child.Account(entry.pw_uid, entry.pw_gid, groups, entry.pw_dir, switch=True)
+        return _Account(entry.pw_uid, entry.pw_gid, groups, entry.pw_dir, switch=True)
 
 
 def exec_fault(program: str, user: str | None, report: bytes) -> Fault:
@@ -142,17 +138,13 @@ def exec_fault(program: str, user: str | None, report: bytes) -> Fault:
     return Fault("SpawnFailed", words.get(step, f"cannot start {program} ({step}): {why}"))
 
 
-def _own_account() -> child.Account:
+def _own_account() -> _Account:
     uid = os.geteuid()
     try:
         home = pwd.getpwuid(uid).pw_dir
     except KeyError:
         home = "/"  # a container's arbitrary uid
-    return child.Account(uid, os.getegid(), (), home, switch=False)
-
-
-def _is_caught(number: int) -> bool:
-    return number not in (signal.SIGKILL, signal.SIGSTOP) and signal.getsignal(number) not in (signal.SIG_DFL, None)
+    return _Account(uid, os.getegid(), (), home, switch=False)
 
 
 def _refuse_nul(argv: tuple[str, ...], env: Mapping[str, str]) -> None:

@@ -17,8 +17,10 @@ from typing import Protocol
 
 from streamsd.runtime.cgroups import Place
 from streamsd.runtime.procfs import Process, all_pids, read_environment, read_process
+from streamsd.runtime.supervisord.child import Kernel
 from streamsd.runtime.supervisord.wire import INSTANCE_VARIABLE, UNIT_VARIABLE
 
+_PR_SET_CHILD_SUBREAPER = 36
 _FRESH = 0.005
 """Seconds a look at /proc serves: many units that end together share one."""
 
@@ -109,6 +111,11 @@ class TaggedTree:
 
     def kill(self) -> None:
         kill_each(self.members())
+
+
+def become_subreaper() -> None:
+    """Orphans of our trees come to us instead of init, so that they are reaped and can be found (prctl(2))."""
+    Kernel().prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def kill_each(pids: Iterable[int]) -> None:

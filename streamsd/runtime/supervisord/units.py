@@ -34,6 +34,8 @@ _LEFTOVERS_GRACE = 2.0
 a shell dies at once while its ffmpeg still writes the index."""
 _KILL_PATIENCE = 10.0
 """Seconds after SIGKILL until a stop is reported as failed: what lives then hangs in the kernel."""
+_SPAWN_PATIENCE = 60.0
+"""Seconds between fork and exec: a working directory on a dead server can hold a child there."""
 
 Reply = Callable[[UnitWire | Fault | None], None]
 
@@ -113,6 +115,7 @@ class UnitProcess(Subprocess):
         host.watch.add(spawned.status, self._exec_known)
         group.options.pidhistory[spawned.pid] = self
         self._enter(Phase.SPAWNING)
+        self._late = host.timers.call(_SPAWN_PATIENCE, self._spawn_late)
 
     @property
     def phase(self) -> Phase:
@@ -206,6 +209,7 @@ class UnitProcess(Subprocess):
         self._host.watch.remove(self._status)
         os.close(self._status)
         self._status = -1
+        self._late.cancel()
         if report:
             # It is answered when the child is reaped, so that the unit can be started again at once.
             self._spawn_fault = exec_fault(self._program, self._user, report)
@@ -215,6 +219,10 @@ class UnitProcess(Subprocess):
         if self._started_reply is not None:
             self._started_reply(self.observed())
             self._started_reply = None
+
+    def _spawn_late(self) -> None:
+        self._spawn_fault = Fault("SpawnFailed", f"{self._program} was not reached within {_SPAWN_PATIENCE:g} s")
+        self._kill_tree()
 
     def _next_step(self) -> None:
         self._step += 1
