@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import click
 
@@ -26,15 +27,16 @@ def down(session: Session, wait_s: float) -> Exit:
 
     In reverse order. Does nothing when no daemon runs.
     """
+    daemon = _pid(session.settings.pid_file)
     try:
         session.client.post("/v1/down")
     except Failure as failure:
-        if failure.code not in ("daemon-not-running", "daemon-gone"):
-            raise
         if failure.code == "daemon-not-running":
             return _done(session, "Nothing to stop: no daemon runs.")
+        if failure.code != "daemon-gone":
+            raise  # else it ended before it had answered, which is what was asked for
     deadline = time.monotonic() + wait_s
-    while unix_socket.answers(session.settings.api_socket):
+    while unix_socket.answers(session.settings.api_socket) or _runs(daemon):
         if time.monotonic() >= deadline:
             raise Failure(
                 f"the daemon still runs after {wait_s:g} s",
@@ -44,6 +46,23 @@ def down(session: Session, wait_s: float) -> Exit:
             )
         time.sleep(0.05)
     return _done(session, "Everything is stopped.")
+
+
+def _pid(file: Path) -> int:
+    """The daemon's; 0 where none is written."""
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def _runs(pid: int) -> bool:
+    """Whether the process is there and no zombie, which waits for whoever started it."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
 
 
 def _done(session: Session, text: str) -> Exit:
