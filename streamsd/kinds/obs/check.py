@@ -40,7 +40,9 @@ def check_collection(spec: ObsSpec, collection: Collection, audio: PulseDevice |
             yield Problem(
                 "audio-of-another-server",
                 "a scene captures a device that is not this instance's: OBS uses one sound server",
-                "name that device in `audio`" if audio is None else "capture the device that `audio` names",
+                "name that device in `audio`"
+                if audio is None
+                else "capture the device that `audio` names; others can be its inputs (audio: {source: NAME})",
                 ("audio",) if audio is not None else ("scenes",),
             )
     known = {*fixed_transitions(), *spec.transitions}
