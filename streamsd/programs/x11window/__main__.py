@@ -21,14 +21,15 @@ _EVERY = 0.2
 
 
 def main() -> None:
-    """The cookie is found as every X client finds it, by XAUTHORITY. Ends with 1 when the display does not answer."""
+    """The cookie is found by XAUTHORITY; without it, none is shown. Ends with 1 when the display does not answer."""
     parser = argparse.ArgumentParser(prog="x11window", description=__doc__)
     parser.add_argument("--display", required=True)
     parser.add_argument("--title", help="a part of the title, in any case")
     parser.add_argument("--class", dest="wm_class", help="class or instance, in any case")
     parser.add_argument("argv", nargs="+", help="the program, after --")
     given = parser.parse_args()
-    authority = Path(os.environ.get("XAUTHORITY", ""))
+    named = os.environ.get("XAUTHORITY")
+    authority = Path(named) if named else None
     try:
         window = asyncio.run(_wait(given.display, authority, given.title, given.wm_class))
     except (OSError, EOFError, ValueError) as fault:
@@ -37,7 +38,7 @@ def main() -> None:
     os.execv(argv[0], argv)  # noqa: S606 - no shell is wanted
 
 
-async def _wait(display: str, authority: Path, title: str | None, wm_class: str | None) -> int:
+async def _wait(display: str, authority: Path | None, title: str | None, wm_class: str | None) -> int:
     told = False
     async with await XConnection.open(display, authority) as x:
         while True:
