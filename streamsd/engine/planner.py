@@ -25,6 +25,8 @@ class _Decision:
 
     stop: set[str] = field(default_factory=set)
     start: set[str] = field(default_factory=set)
+    failing: set[str] = field(default_factory=set)
+    """Those among the stopped that no longer work: what follows them does not have to let go of them first."""
     patch: set[str] = field(default_factory=set)
     limits: set[str] = field(default_factory=set)
     causes: list[str] = field(default_factory=list)
@@ -66,10 +68,17 @@ def plan(
         desired = generation.resources[address]
         view = views.get(address, _NO_VIEW)
         decision = _decide(desired, view, generation, previous, asked.get(address, frozenset()))
-        _follow(decision, desired, view, views, decisions, generation)
+        gated = _gated(desired, views, decisions, generation)
+        _follow(decision, desired, views, decisions, generation, gated)
         _follow_within(decision, desired, view)
-        if not view.held:
-            _gate(decision, desired, views, decisions, generation)
+        _gate_within(decision, desired, view)
+        if gated:
+            # nothing starts before what it depends on runs or is about to; what has to end ends all the same
+            decision.start.clear()
+            decision.stop = {role for role in decision.stop if view.unit(role).running}
+        # what starts anew is started with its limits and live parts
+        decision.limits -= decision.stop
+        decision.patch -= {key for key in decision.patch if desired.compiled.live[key].role in decision.stop}
         if not decision.empty:
             decisions[address] = decision
     return _build(decisions, generation, previous, views)
@@ -138,6 +147,7 @@ def _decide_unit(decision: _Decision, wanted: str, role: str, seen: UnitView, as
     elif seen.running and seen.condemned:
         # ended only: when it starts again is for its life to say, as after any other failure
         decision.stop.add(role)
+        decision.failing.add(role)
         decision.causes.append(f"{role} {seen.condemned}")
         return
     elif not seen.running and seen.due and not seen.ended:
@@ -161,17 +171,20 @@ def _edit_words(desired: Desired, generation: Generation, previous: Generation) 
 def _follow(
     decision: _Decision,
     desired: Desired,
-    view: ResourceView,
     views: Mapping[Address, ResourceView],
     decisions: Mapping[Address, _Decision],
     generation: Generation,
+    gated: bool,
 ) -> None:
-    """Processes that are older than what they follow, or whose leader is about to start anew, start anew."""
+    """Processes that are older than what they follow, or whose leader is about to start anew, start anew; they wait
+    with that while something else that they depend on is down. Nothing is taken away under them."""
+    view = views.get(desired.address, _NO_VIEW)
     for target in sorted(desired.follows):
-        leader = decisions.get(target)
+        leader = decisions.get(target, _Decision())
         leads = views.get(target, _NO_VIEW)
         needed = generation.resources[target].required
-        renewed = leader is not None and bool(leader.start & needed)
+        taken = any(leads.unit(role).running for role in needed & (leader.stop - leader.failing))
+        renewed = bool(leader.start & needed)
         seen_leads = [leads.unit(role) for role in needed]
         newest = max((u.observed.started for u in seen_leads if u.running and u.observed), default=0.0)
         for unit in desired.compiled.units:
@@ -179,10 +192,11 @@ def _follow(
             seen = view.unit(role)
             if role in decision.stop or not seen.running or seen.observed is None:
                 continue
-            if renewed or seen.observed.started < newest:
+            if taken or (not gated and (renewed or seen.observed.started < newest)):
                 decision.stop.add(role)
                 decision.start.add(role)
-                decision.causes.append(f"{target} starts anew" if renewed else f"{target} has started anew")
+                words = "starts anew" if renewed else "ends" if taken else "has started anew"
+                decision.causes.append(f"{target} {words}")
 
 
 def _follow_within(decision: _Decision, desired: Desired, view: ResourceView) -> None:
@@ -206,21 +220,35 @@ def _follow_within(decision: _Decision, desired: Desired, view: ResourceView) ->
                     break
 
 
-def _gate(
-    decision: _Decision,
+def _gate_within(decision: _Decision, desired: Desired, view: ResourceView) -> None:
+    """Within a resource, as `_gated` between them: what comes after a role that waits to be restarted waits too."""
+    moved = True
+    while moved:
+        moved = False
+        for unit in desired.compiled.units:
+            role = unit.id.role
+            if role in decision.start and not all(_comes(before, decision, view) for before in unit.after):
+                decision.start.discard(role)
+                if not view.unit(role).running:
+                    decision.stop.discard(role)
+                moved = True
+
+
+def _comes(role: str, decision: _Decision, view: ResourceView) -> bool:
+    return role in decision.start or (view.unit(role).ready and role not in decision.stop)
+
+
+def _gated(
     desired: Desired,
     views: Mapping[Address, ResourceView],
     decisions: Mapping[Address, _Decision],
     generation: Generation,
-) -> None:
-    """Nothing starts before what it depends on runs or is about to. What has to end ends all the same."""
-    for target in desired.dependencies:
-        if _will_have_started(generation.resources.get(target), views.get(target, _NO_VIEW), decisions.get(target)):
-            continue
-        decision.start.clear()
-        running = {role for role in decision.stop if views.get(desired.address, _NO_VIEW).unit(role).running}
-        decision.stop &= running
-        return
+) -> bool:
+    """Whether something that it depends on neither runs nor is about to."""
+    return not all(
+        _will_have_started(generation.resources.get(target), views.get(target, _NO_VIEW), decisions.get(target))
+        for target in desired.dependencies
+    )
 
 
 def is_started(desired: Desired | None, view: ResourceView) -> bool:
@@ -232,14 +260,7 @@ def _will_have_started(desired: Desired | None, view: ResourceView, decision: _D
     """The same for when what was decided is done."""
     if desired is None or view.held:
         return False
-    for role in desired.required:
-        if decision is not None and role in decision.start:
-            continue
-        if decision is not None and role in decision.stop:
-            return False
-        if not view.unit(role).ready:
-            return False
-    return True
+    return all(_comes(role, decision or _Decision(), view) for role in desired.required)
 
 
 def _fields(old: Spec, new: Spec) -> tuple[FieldChange, ...]:

@@ -200,7 +200,7 @@ def windows_of(
     return dict(out), late
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     cases,
     st.integers(1, 3),
@@ -247,7 +247,7 @@ def sessions_of(stream: list[Message], gap: int, lateness: int, partitions: int)
     return out, late
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     cases,
     st.integers(1, 2),
@@ -264,7 +264,7 @@ def test_session_windows_equal_the_oracle(case, partitions, lateness, gap):
     assert late == too_late
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     cases,
     st.sampled_from([0, 25]),
