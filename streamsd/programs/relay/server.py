@@ -183,6 +183,8 @@ class Relay:
         if live.ended:
             self._timeline.settle()
             self._live = None
+            # Whoever joins while there is no encoder starts with the next one, not with what is past.
+            self._cache.clear()
 
     def _begin(self, session: Session, now: float) -> None:
         if self._live:
