@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 from streamsd.cli.failure import EXIT_MEANINGS, Exit
 from streamsd.cli.main import COMMANDS
 from streamsd.cli.reference import reference
+from streamsd.document.reference import pages
+from streamsd.document.schema import profile_schema
+from streamsd.kinds import load_kinds
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -18,6 +22,13 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 def test_the_page_of_the_commands_is_fresh() -> None:
     assert (ROOT / "docs/cli.md").read_text() == reference(), "run `make docs`"
+
+
+def test_the_schema_and_the_reference_are_fresh() -> None:
+    registry = load_kinds()
+    assert json.loads((ROOT / "schemas/profile.schema.json").read_text()) == profile_schema(registry), "run `make docs`"
+    for name, text in pages(registry).items():
+        assert (ROOT / "docs/reference" / name).read_text() == text, "run `make docs`"
 
 
 def test_every_command_and_exit_code_is_on_it() -> None:
