@@ -117,6 +117,9 @@ class UnitProcess(Subprocess):
         self._enter(Phase.SPAWNING)
         self._late = host.timers.call(_SPAWN_PATIENCE, self._spawn_late)
 
+    __eq__ = object.__eq__  # supervisor's compares priorities
+    __hash__ = object.__hash__
+
     @property
     def phase(self) -> Phase:
         return self._phase
@@ -161,26 +164,16 @@ class UnitProcess(Subprocess):
     # What supervisord's loop and its own interface call.
 
     def finish(self, pid: int, sts: int) -> None:
-        """The main process was reaped."""
-        self._exec_known()
+        """The main process was reaped.
+
+        The rest is done by a timer: supervisord's loop does not survive a fault in here; it survives one there. Its
+        round begins at once, which also reaps what is left of more than the hundred that supervisord reaps in one.
+        """
         self._exit_code = os.waitstatus_to_exitcode(sts)
         self.exitstatus = self._exit_code
         self.laststop = int(time.time())
         self.pid = 0
-        asked = self._phase is Phase.STOPPING
-        self._enter(Phase.DRAINING)
-        self._cancel_timer()
-        # supervisord reaps at most a hundred at once: come round again without waiting for the next signal.
-        self._host.timers.call(0.0, lambda: None)
-        if asked and self._killed_at is None:
-            # It obeyed. What it started may be about to as well: tell those outside its group, and give them a little.
-            for member in self._tree.members():
-                if _group_of(member) != self._main:
-                    _send(member, self._steps[self._step][0])
-            grace = min(_LEFTOVERS_GRACE, max(0.0, self._step_ends - time.monotonic()))
-            self._await_empty(0.001, time.monotonic() + grace)
-        else:
-            self._await_empty(0.001, 0.0)
+        self._host.timers.call(0.0, self._main_ended)
 
     def transition(self) -> None:
         """Nothing changes with time alone: timers do that."""
@@ -219,6 +212,21 @@ class UnitProcess(Subprocess):
         if self._started_reply is not None:
             self._started_reply(self.observed())
             self._started_reply = None
+
+    def _main_ended(self) -> None:
+        self._exec_known()
+        asked = self._phase is Phase.STOPPING
+        self._enter(Phase.DRAINING)
+        self._cancel_timer()
+        if asked and self._killed_at is None:
+            # It obeyed. What it started may be about to as well: tell those outside its group, and give them a little.
+            for member in self._tree.members():
+                if _group_of(member) != self._main:
+                    _send(member, self._steps[self._step][0])
+            grace = min(_LEFTOVERS_GRACE, max(0.0, self._step_ends - time.monotonic()))
+            self._await_empty(0.001, time.monotonic() + grace)
+        else:
+            self._await_empty(0.001, 0.0)
 
     def _spawn_late(self) -> None:
         self._spawn_fault = Fault("SpawnFailed", f"{self._program} was not reached within {_SPAWN_PATIENCE:g} s")
@@ -287,6 +295,9 @@ class UnitProcess(Subprocess):
 
     def _remove_place(self) -> None:
         place = self._place
+        holder = self._siblings.processes.get(self.slug)
+        if holder is not None and holder is not self:
+            return  # started anew meanwhile: the place is the new one's
         if place is not None and not place.remove():
             self._host.timers.call(0.05, self._remove_place)
 
