@@ -16,11 +16,12 @@ import pytest
 from tests.e2e.browser.chromium import Chromium, chromium
 from tests.e2e.host import Host
 from tests.e2e.host import host as new_host
-from tests.programs_needed import need_module
+from tests.programs_needed import need, need_module
 
 pytestmark = pytest.mark.xdist_group("browser")
 
 BROWSER = Path(__file__).parent / "browser"
+QUICKSTART = Path(__file__).parents[2] / "examples/quickstart.yaml"
 HLS_JS = BROWSER / "node_modules/hls.js/dist/hls.min.js"
 
 PROFILE = """
@@ -68,9 +69,7 @@ class Live:
 @pytest.fixture(scope="module")
 def live() -> Iterator[Live]:
     need_module("websocket")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     with chromium() as page, tempfile.TemporaryDirectory(prefix="sd-") as directory, new_host(Path(directory)) as host:
         host.write(PROFILE.replace("PORT", str(port)))
         host.up()
@@ -103,8 +102,14 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def assert_plays(page: Chromium) -> None:
-    assert page.until(SIZE, "the picture has a size") == [320, 240]
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def assert_plays(page: Chromium, size: tuple[int, int] = (320, 240)) -> None:
+    assert page.until(SIZE, "the picture has a size") == list(size)
     begun = page.until(PLAYED, "it plays")
     page.until(f"{PLAYED} > {begun} + 2", "it goes on playing")
     assert page.evaluate(DECODED) > 5
@@ -130,8 +135,25 @@ def test_our_own_page_plays_it_and_goes_on_through_an_edit(live: Live) -> None:
     assert page.evaluate("document.querySelector('video').error") is None
 
 
+def open_in_hls_js(page: Chromium, hls_page: str, playlist: str) -> None:
+    page.open(f"{hls_page}?playlist={playlist}")
+    page.until(f"location.search.includes('{playlist}') && document.querySelector('video') !== null", "it is open")
+
+
 def test_hls_js_plays_it(live: Live, hls_page: str) -> None:
-    playlist = f"http://127.0.0.1:{live.port}/bars/web/index.m3u8"
-    live.page.open(f"{hls_page}?playlist={playlist}")
-    live.page.until("location.search !== '' && document.querySelector('video') !== null", "the page is open")
+    open_in_hls_js(live.page, hls_page, f"http://127.0.0.1:{live.port}/bars/web/index.m3u8")
     assert_plays(live.page)
+
+
+def test_the_quickstart_plays_in_hls_js(host: Host, hls_page: str) -> None:
+    for program in ("Xvfb", "xclock", "xterm", "xsetroot"):
+        need(program)
+    port = free_port()
+    text = QUICKSTART.read_text()
+    assert "127.0.0.1:8088" in text
+    host.write(text.replace("127.0.0.1:8088", f"127.0.0.1:{port}"))
+    host.up()
+    host.until(lambda: host.resource("Stream/desktop")["ready"], "the stream is ready")
+    with chromium() as page:
+        open_in_hls_js(page, hls_page, host.resource("Stream/desktop")["observed"]["destinations"]["web"]["url"])
+        assert_plays(page, (1280, 720))
