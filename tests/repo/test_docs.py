@@ -11,6 +11,8 @@ import pytest
 from streamsd.cli.failure import EXIT_MEANINGS, Exit
 from streamsd.cli.main import COMMANDS
 from streamsd.cli.reference import reference
+from streamsd.core.address import Address
+from streamsd.document.load import load
 from streamsd.document.reference import pages
 from streamsd.document.schema import profile_schema
 from streamsd.kinds import load_kinds
@@ -29,6 +31,19 @@ def test_the_schema_and_the_reference_are_fresh() -> None:
     assert json.loads((ROOT / "schemas/profile.schema.json").read_text()) == profile_schema(registry), "run `make docs`"
     for name, text in pages(registry).items():
         assert (ROOT / "docs/reference" / name).read_text() == text, "run `make docs`"
+
+
+def test_the_example_of_the_profile_page_is_what_it_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs/reference/profile.md").read_text()
+    for name, text in re.findall(r"^```yaml\n# (\S+\.yaml)\n(.*?)^```", page, re.M | re.DOTALL):
+        (tmp_path / name).write_text(text)
+    for host, resolution, rate in (("studio1", "1280x720", "2500k"), ("studio2", "1920x1080", "1000k")):
+        loaded = load(tmp_path / "profile.yaml", load_kinds(), host=host, environ={})
+        assert loaded.diagnostics == ()
+        assert str(loaded.resources[Address("Display", "desk")].spec.resolution) == resolution
+        assert str(loaded.resources[Address("Stream", "desktop")].spec.video.bitrate) == rate
+        assert loaded.resources[Address("App", "big")].spec.display == "desk"
+        assert loaded.resources[Address("App", "clock")].spec.env == {"TZ": "UTC"}
 
 
 def test_every_command_and_exit_code_is_on_it() -> None:
