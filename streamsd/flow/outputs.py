@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,9 @@ import msgspec
 
 from streamsd.flow import records
 from streamsd.flow.expressions.typed import attribute
-from streamsd.flow.faults import ROW_ERRORS
+from streamsd.flow.faults import ROW_ERRORS, RowFault
 from streamsd.flow.spec.sinks import ROWS, Sink
-from streamsd.flow.types import Type
+from streamsd.flow.types import Base, Type
 
 LINES = frozenset({"file", "stdout", "tcp"})
 """Sinks that take one block of lines."""
@@ -42,7 +43,8 @@ Encoder = Callable[[list[Any]], Encoded]
 def encoder_of(sink: Sink, fields: Mapping[str, Type] | None) -> Encoder:
     """What turns results into a sink's batch; a result that cannot be written is told, and left out."""
     if sink.transport in ROWS:
-        return _rows(tuple(attribute(name) for name in fields or ()))
+        told = sink.sqlite or sink.postgres
+        return _rows(fields or {}, told.key if told else (), json_any=sink.postgres is not None)
     match sink.format:
         case "json":
             one = records.json_encoder()
@@ -95,19 +97,64 @@ def _addressed(one: records.Encode, parts: int) -> Encoder:
     return encode
 
 
-def _rows(attributes: Sequence[str]) -> Encoder:
+def _rows(fields: Mapping[str, Type], key: Sequence[str], json_any: bool) -> Encoder:
+    cells = [(attribute(name), _plain if _is_plain(kind, json_any) else _as_json) for name, kind in fields.items()]
+    keys = [(name, attribute(name)) for name in key]
+
+    def one(row: Any) -> tuple[Any, ...]:
+        for name, place in keys:
+            if getattr(row, place) is None:
+                raise RowFault("null-key", f"{name} is null, and is the table's key")
+        return tuple(write(getattr(row, place)) for place, write in cells)
+
     def encode(rows: list[Any]) -> Encoded:
-        made, faults = _each(lambda row: tuple(_cell(getattr(row, name)) for name in attributes), rows)
+        made, faults = _each(one, rows)
         return Batch(len(made), items=made), faults
 
     return encode
 
 
-def _cell(value: Any) -> Any:
-    """Lists and maps stand in a table as JSON."""
+def _is_plain(kind: Type, json_any: bool) -> bool:
+    return kind.base not in (Base.LIST, Base.MAP, Base.OBJECT) and not (json_any and kind.base is Base.ANY)
+
+
+def _plain(value: Any) -> Any:
+    """A value that databases take: they hold whole numbers of 64 bits, and texts without NUL."""
+    if type(value) is int and not -(1 << 63) <= value < 1 << 63:
+        raise RowFault("out-of-range", "a whole number left the range of 64 bits")
+    if type(value) is str and "\0" in value:
+        raise RowFault("cannot-encode", "a text with NUL, which databases do not take")
     if value is None or type(value) in (str, int, float, bool, bytes):
         return value
-    return msgspec.json.encode(value).decode()
+    return _as_json(value)
+
+
+def _as_json(value: Any) -> Any:
+    if value is None:
+        return None
+    text = msgspec.json.encode(value).decode()
+    if "\\u0000" in text:
+        raise RowFault("cannot-encode", "a text with NUL, which databases do not take")
+    return text
+
+
+def address_check(transport: str, name: str) -> Callable[[str], str]:
+    """Checks an address that was made from a message: the brokers' clients would fail on it, or send it elsewhere."""
+    rules: Mapping[tuple[str, str], tuple[re.Pattern[str], int]] = {
+        ("mqtt", "topic"): (re.compile(r"[^+#\0]+"), 65535),
+        ("nats", "subject"): (re.compile(r"[^\s*>.\0]+(\.[^\s*>.\0]+)*"), 1000),
+        ("kafka", "topic"): (re.compile(r"[A-Za-z0-9._-]+"), 249),
+        ("kafka", "key"): (re.compile(r".*", re.DOTALL), 1 << 20),
+        ("amqp", "routing_key"): (re.compile(r".*", re.DOTALL), 255),
+    }
+    pattern, most = rules[(transport, name)]
+
+    def check(text: str) -> str:
+        if len(text.encode()) > most or not pattern.fullmatch(text):
+            raise RowFault("bad-address", f"not a {name} of {transport}: {text[:80]!r}")
+        return text
+
+    return check
 
 
 def _each(one: Callable[[Any], Any], rows: list[Any]) -> tuple[list[Any], list[tuple[BaseException, Any]]]:

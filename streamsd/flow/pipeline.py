@@ -41,12 +41,14 @@ class Front:
         self.plan = plan
         self.counts = counts
         self._now = 0
+        self._expected: dict[str, list[str]] = {}
         if plan.keyed is not None:
             plan.keyed.clock.expect(plan.sources)
 
     def expect(self, source: str, partitions: Sequence[str]) -> None:
         """A source has these partitions: none of them may be overtaken."""
-        if self.plan.keyed is not None and partitions:
+        if self.plan.keyed is not None and partitions and self._expected.get(source) != list(partitions):
+            self._expected[source] = list(partitions)
             self.plan.keyed.clock.replace(source, [f"{source}/{partition}" for partition in partitions])
 
     def feed(self, source: str, chunk: Chunk, now: int, monotonic: float) -> tuple[list[Any], list[Dead]]:

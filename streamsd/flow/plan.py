@@ -15,7 +15,7 @@ from streamsd.flow.expressions.template import compile_template
 from streamsd.flow.joins import LEFT, RIGHT, JoinShard
 from streamsd.flow.keyed import KeyedFront
 from streamsd.flow.loops import Loop, LoopBuilder
-from streamsd.flow.outputs import ADDRESSED, Encoder, encoder_of
+from streamsd.flow.outputs import ADDRESSED, Encoder, address_check, encoder_of
 from streamsd.flow.sessions import SessionShard
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.spec.sinks import ROWS, Sink
@@ -478,7 +478,8 @@ class _Compiler:
                 continue
             here = (*path, sink.transport, name)
             try:
-                codes.append(compile_template(text, builder.row, builder.pool).code)
+                made = compile_template(text, builder.row, builder.pool).code
+                codes.append(f"{builder.pool.constant(address_check(sink.transport, name))}({made})")
             except ExpressionError as fault:
                 builder.steps.fault(here, fault, text)
                 codes.append("None")

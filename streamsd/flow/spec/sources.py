@@ -97,6 +97,9 @@ class MqttSource(Spec):
     """The protocol."""
     client_id: str | None = None
     """What the broker knows us by; it keeps messages for it while we are away. None: from the flow's name."""
+    sync: bool = False
+    """QoS 1 and 2: acknowledge only when a message is on the disk. Without it a message is safe from the death of the
+    process, but not from the host's."""
     session_expiry: Seconds = Seconds(3600)
     """How long the broker keeps messages while we are away (MQTT 5)."""
     login: Login | None = None

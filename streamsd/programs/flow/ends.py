@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from streamsd.core.diagnostics import Problem, ProblemsError
 from streamsd.flow.plan import SinkPlan, SourcePlan
 from streamsd.programs.flow.intake import Intake
 from streamsd.programs.flow.life import Life
+from streamsd.programs.flow.network import Network
 from streamsd.programs.flow.outlet import Outlet
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """`name`: the flow's. `base`: what relative paths are relative to."""
+    """`name`: the flow's. `base`: what relative paths are relative to. `state`: for what must outlive a restart."""
 
     name: str
     base: Path
+    state: Path
     life: Life
+    network: Network = field(default_factory=Network)
 
 
 def intake_of(plan: SourcePlan, place: Place) -> Intake:
     """The source. ProblemsError when a package that it needs is not installed."""
     spec = plan.spec
+    most = spec.max_message.bytes
     try:
         if spec.generator is not None:
             from streamsd.programs.flow.sources.generator import GeneratorIntake
@@ -32,7 +36,43 @@ def intake_of(plan: SourcePlan, place: Place) -> Intake:
         if spec.file is not None:
             from streamsd.programs.flow.sources.file import FileIntake
 
-            return FileIntake(spec.file, place.base, spec.max_message.bytes)
+            return FileIntake(spec.file, place.base, most)
+        if spec.stdin is not None:
+            from streamsd.programs.flow.sources.udp import StdinIntake
+
+            return StdinIntake(most)
+        if spec.tcp is not None:
+            from streamsd.programs.flow.sources.tcp import TcpIntake
+
+            return TcpIntake(spec.tcp, place, most)
+        if spec.udp is not None:
+            from streamsd.programs.flow.sources.udp import UdpIntake
+
+            return UdpIntake(spec.udp)
+        if spec.http is not None:
+            from streamsd.programs.flow.sources.http import HttpIntake
+
+            return HttpIntake(spec.http, place)
+        if spec.mqtt is not None:
+            from streamsd.programs.flow.sources.mqtt import MqttIntake
+
+            return MqttIntake(spec.mqtt, plan.name, place, most)
+        if spec.kafka is not None:
+            from streamsd.programs.flow.sources.kafka import KafkaIntake
+
+            return KafkaIntake(spec.kafka, place)
+        if spec.nats is not None:
+            from streamsd.programs.flow.sources.nats import NatsIntake
+
+            return NatsIntake(spec.nats, plan.name, place)
+        if spec.websocket is not None:
+            from streamsd.programs.flow.sources.websocket import WebsocketIntake
+
+            return WebsocketIntake(spec.websocket, place, most)
+        if spec.sse is not None:
+            from streamsd.programs.flow.sources.sse import SseIntake
+
+            return SseIntake(spec.sse, place, most)
     except ImportError as fault:
         raise _missing(fault, spec.transport) from None
     raise AssertionError(f"no source {spec.transport}")
@@ -55,6 +95,46 @@ def outlet_of(plan: SinkPlan, place: Place) -> Outlet:
             from streamsd.programs.flow.sinks.plain import DiscardOutlet
 
             return DiscardOutlet()
+        if spec.http is not None:
+            from streamsd.programs.flow.sinks.http import HttpOutlet
+
+            return HttpOutlet(spec.http, spec.format, place)
+        if spec.mqtt is not None:
+            from streamsd.programs.flow.sinks.mqtt import MqttOutlet
+
+            return MqttOutlet(spec.mqtt, place)
+        if spec.tcp is not None:
+            from streamsd.programs.flow.sinks.sockets import TcpOutlet
+
+            return TcpOutlet(spec.tcp, place)
+        if spec.udp is not None:
+            from streamsd.programs.flow.sinks.sockets import UdpOutlet
+
+            return UdpOutlet(spec.udp)
+        if spec.websocket is not None:
+            from streamsd.programs.flow.sinks.fanout import WebsocketOutlet
+
+            return WebsocketOutlet(spec.websocket, spec.format == "msgpack", place)
+        if spec.sse is not None:
+            from streamsd.programs.flow.sinks.fanout import SseOutlet
+
+            return SseOutlet(spec.sse, place)
+        if spec.sqlite is not None:
+            from streamsd.programs.flow.sinks.sql import SqliteOutlet
+
+            return SqliteOutlet(spec.sqlite, plan.fields or {}, place.base, place.life)
+        if spec.postgres is not None:
+            from streamsd.programs.flow.sinks.sql import PostgresOutlet
+
+            return PostgresOutlet(spec.postgres, plan.fields or {}, place.life)
+        if spec.kafka is not None:
+            from streamsd.programs.flow.sinks.kafka import KafkaOutlet
+
+            return KafkaOutlet(spec.kafka, place)
+        if spec.nats is not None:
+            from streamsd.programs.flow.sinks.nats import NatsOutlet
+
+            return NatsOutlet(spec.nats, place)
     except ImportError as fault:
         raise _missing(fault, spec.transport) from None
     raise AssertionError(f"no sink {spec.transport}")

@@ -122,7 +122,7 @@ class Runner:
         standing = Standing(setting.base)
         plan = compile_flow(self.spec, standing, setting.base)
         self._store(plan.state_shape)
-        place = Place(setting.name, setting.base, self.life)
+        place = Place(setting.name, setting.base, self._state, self.life)
         intakes = {name: intake_of(source, place) for name, source in plan.sources.items()}
         outlets = {name: outlet_of(sink, place) for name, sink in plan.sinks.items()}
         return Engine(plan, standing, intakes, outlets, self._letters(), self.life)

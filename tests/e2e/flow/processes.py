@@ -82,7 +82,10 @@ class Flow:
 
         def asked() -> Any:
             assert self.alive(), f"the flow ended while waiting for: {what}\n{self.log()}"
-            return fact(self.observed())
+            try:
+                return fact(self.observed())
+            except KeyError:
+                return False  # it tells no figures before it runs
 
         try:
             return until(asked, what)

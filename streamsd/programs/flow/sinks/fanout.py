@@ -1,0 +1,186 @@
+"""Results to everybody who is connected: WebSocket, and Server-Sent Events for browsers."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import h11
+
+from streamsd.core.report import JsonValue
+from streamsd.core.secret import Secret
+from streamsd.flow.outputs import Batch
+from streamsd.flow.spec.sinks import FanOut
+from streamsd.programs.flow.ends import Place
+from streamsd.programs.flow.network import address, server_context
+from streamsd.programs.flow.outlet import Outlet
+
+_MOST_BUFFERED = 1024 * 1024
+"""Bytes that may wait for a reader; one who is slower loses results, and those are counted."""
+
+
+def allowed(token: Secret | None, target: str, authorization: str) -> bool:
+    """Whether a client may read: a browser's EventSource and WebSocket can send a token only in the address."""
+    if token is None:
+        return True
+    given = parse_qs(urlsplit(target).query).get("token", [""])[0]
+    wanted = token.reveal().encode()
+    bearer = authorization.removeprefix("Bearer ").encode() if authorization.startswith("Bearer ") else b""
+    return hmac.compare_digest(bearer, wanted) or hmac.compare_digest(given.encode(), wanted)
+
+
+class FanOutlet(Outlet):
+    """Listens as soon as the flow starts. Readers are never waited for."""
+
+    def __init__(self, spec: FanOut, place: Place) -> None:
+        self.spec = spec
+        self.place = place
+        self.backlog: deque[bytes] = deque(maxlen=spec.backlog)
+        self.readers: set[Any] = set()
+        self.lost = 0
+        self.refused = 0
+        place.network.spawn(self._listen())
+
+    def start(self, position: Any) -> None:
+        pass
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                await self.serve(*address(self.spec.listen))
+                self.fault = ""
+                return
+            except OSError as fault:
+                self.fault = f"cannot listen on {self.spec.listen}: {fault.strerror or fault}"
+                await asyncio.sleep(1.0)
+
+    async def serve(self, host: str, port: int) -> None:
+        raise NotImplementedError  # each protocol has its own
+
+    def write(self, batch: Batch) -> None:
+        self.place.network.soon(self._spread, batch.items)
+
+    def _spread(self, items: Sequence[bytes]) -> None:
+        self.backlog.extend(items)
+        for reader in list(self.readers):
+            self.lost += reader.give(items)
+
+    def flush(self) -> Any:
+        return None
+
+    def figures(self) -> Mapping[str, JsonValue]:
+        return {"readers": len(self.readers), "lost": self.lost, "refused": self.refused}
+
+
+class SseOutlet(FanOutlet):
+    async def serve(self, host: str, port: int) -> None:
+        context = server_context(self.spec.tls, self.place.base)
+        await asyncio.start_server(self._client, host, port, ssl=context, backlog=256)
+
+    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._answer(reader, writer)
+        except (OSError, h11.ProtocolError, TimeoutError):
+            pass  # a reader that went away, or that speaks something else
+        finally:
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = h11.Connection(h11.SERVER)
+        while (event := connection.next_event()) is h11.NEED_DATA:
+            connection.receive_data(await asyncio.wait_for(reader.read(65536), 15))
+        if not isinstance(event, h11.Request):
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
+        target = event.target.decode("latin-1")
+        status = 200
+        if urlsplit(target).path != self.spec.path:
+            status = 404
+        elif not allowed(self.spec.token, target, headers.get("authorization", "")):
+            status = 401
+        elif len(self.readers) >= self.spec.max_connections:
+            self.refused += 1
+            status = 503
+        if status != 200:
+            writer.write(f"HTTP/1.1 {status} No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode())
+            await writer.drain()
+            return
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n"
+            b"access-control-allow-origin: *\r\nconnection: close\r\n\r\n"
+        )
+        one = _SseReader(writer)
+        one.give(list(self.backlog))
+        self.readers.add(one)
+        try:
+            # A comment now and then finds out who is gone.
+            while not writer.is_closing():
+                try:
+                    if not await asyncio.wait_for(reader.read(1024), 15):
+                        return
+                except TimeoutError:
+                    writer.write(b": \n\n")
+        finally:
+            self.readers.discard(one)
+
+
+class _SseReader:
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+
+    def give(self, items: Sequence[bytes]) -> int:
+        """Returns how many were lost."""
+        if self._writer.is_closing() or self._writer.transport.get_write_buffer_size() > _MOST_BUFFERED:
+            return len(items)
+        self._writer.write(b"".join(b"data: " + item.replace(b"\n", b"\ndata: ") + b"\n\n" for item in items))
+        return 0
+
+
+class WebsocketOutlet(FanOutlet):
+    def __init__(self, spec: FanOut, binary: bool, place: Place) -> None:
+        self.binary = binary
+        super().__init__(spec, place)
+
+    async def serve(self, host: str, port: int) -> None:
+        import picows
+
+        outlet = self
+        kind = picows.WSMsgType.BINARY if self.binary else picows.WSMsgType.TEXT
+
+        class Reader(picows.WSListener):
+            def on_ws_connected(self, transport: Any) -> None:
+                self.transport = transport
+                self.give(list(outlet.backlog))
+                outlet.readers.add(self)
+
+            def on_ws_disconnected(self, transport: Any) -> None:
+                outlet.readers.discard(self)
+
+            def on_ws_frame(self, transport: Any, frame: Any) -> None:
+                if frame.msg_type == picows.WSMsgType.CLOSE:
+                    transport.disconnect()
+
+            def give(self, items: Sequence[bytes]) -> int:
+                under = self.transport.underlying_transport
+                if under.is_closing() or under.get_write_buffer_size() > _MOST_BUFFERED:
+                    return len(items)
+                for item in items:
+                    self.transport.send(kind, item)
+                return 0
+
+        def admit(request: Any) -> Any:
+            target = request.path.decode("latin-1") if isinstance(request.path, bytes) else str(request.path)
+            authorization = str(request.headers.get("authorization", ""))
+            if urlsplit(target).path != self.spec.path or not allowed(self.spec.token, target, authorization):
+                return None
+            if len(self.readers) >= self.spec.max_connections:
+                self.refused += 1
+                return None
+            return Reader()
+
+        context = server_context(self.spec.tls, self.place.base)
+        await picows.ws_create_server(admit, host, port, enable_auto_ping=True, ssl=context, max_frame_size=65536)

@@ -1,0 +1,81 @@
+"""Records for Kafka topics, with librdkafka's idempotent producer."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, Producer
+
+from streamsd.core.report import JsonValue
+from streamsd.flow.outputs import Batch
+from streamsd.flow.spec.sinks import KafkaSink
+from streamsd.programs.flow.ends import Place
+from streamsd.programs.flow.kafka_options import options
+from streamsd.programs.flow.outlet import Outlet
+
+
+class KafkaOutlet(Outlet):
+    """`flush` returns when the brokers have acknowledged everything. What they refuse is produced again."""
+
+    def __init__(self, spec: KafkaSink, place: Place) -> None:
+        self._spec = spec
+        self._place = place
+        self._producer: Any = None
+        self._failed: deque[Any] = deque()
+        self._delivered = 0
+
+    def start(self, position: Any) -> None:
+        spec = self._spec
+        self._producer = Producer(
+            {
+                **options(spec.brokers, spec.login, spec.mechanism, spec.tls, self._place.base),
+                "enable.idempotence": True,
+                "linger.ms": 5,
+                "compression.type": spec.compression,
+                "queue.buffering.max.messages": 200_000,
+                # Until the flow is told to stop: a message that timed out would be out of order.
+                "message.timeout.ms": 0,
+                "error_cb": self._on_error,
+            }
+        )
+
+    def _on_error(self, fault: Any) -> None:
+        if fault.code() == KafkaError._ALL_BROKERS_DOWN or fault.fatal():
+            self.fault = f"{','.join(self._spec.brokers)}: {fault}"
+
+    def _on_delivery(self, fault: Any, record: Any) -> None:
+        if fault is not None:
+            self.fault = f"{record.topic()}: {fault}"
+            self._failed.append((record.topic(), record.key(), record.value()))
+        else:
+            self._delivered += 1
+            self.fault = ""
+
+    def write(self, batch: Batch) -> None:
+        for topic, key, value in batch.items:
+            self._produce(topic, key, value)
+        self._producer.poll(0)
+
+    def _produce(self, topic: str, key: Any, value: bytes) -> None:
+        while True:
+            try:
+                self._producer.produce(topic, value, key, on_delivery=self._on_delivery)
+                return
+            except BufferError:
+                # The queue is full: deliveries make room.
+                self._producer.poll(0.05)
+                self._place.life.pause(0.0)
+
+    def flush(self) -> Any:
+        while True:
+            left = self._producer.flush(0.1)
+            if not left and not self._failed:
+                return None
+            self._place.life.pause(0.2 if self._failed else 0.0)
+            for _ in range(len(self._failed)):
+                self._produce(*self._failed.popleft())
+
+    def figures(self) -> Mapping[str, JsonValue]:
+        return {"unconfirmed": len(self._producer) if self._producer is not None else 0}
