@@ -302,6 +302,7 @@ class Reconciler:
                     ask.add(address)
             else:
                 was = self._actions.pop(address, None)
+                self._setbacks.pop(address, None)  # nothing is left that could fail again
                 if address in world.generation.resources:
                     self._settled[address] = world.generation.resources[address]
                 elif address not in world.units:

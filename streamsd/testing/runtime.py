@@ -99,6 +99,11 @@ class FakeRuntime:
     def allow(self, unit: UnitId | str, check: type[Check]) -> None:
         del self._refused[_id(unit), check]
 
+    def work_again(self) -> None:
+        """Take back every `fail` and `fail_stop` that has not come to pass."""
+        self._start_faults.clear()
+        self._stop_faults.clear()
+
     def process(self, unit: UnitId | str) -> ObservedUnit:
         """The unit as it is. KeyError when the runtime does not know it."""
         return self._processes[_id(unit)]
