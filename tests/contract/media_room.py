@@ -106,6 +106,7 @@ class Room:
         return process
 
     def start_relay(self) -> subprocess.Popen[bytes]:
+        (self.directory / "relay.json").unlink(missing_ok=True)
         relay = self.start(
             [
                 *(sys.executable, "-m", "streamsd.programs.relay"),

@@ -27,7 +27,7 @@ def record(room: Room, pattern: Path | str, *options: str, name: str = "rec") ->
     return room.start(
         [
             *(sys.executable, "-m", "streamsd.programs.recorder", "--ffmpeg", str(ffmpeg())),
-            *("--source", "unix:out.sock", "--path", str(pattern), "--segment", "1", "--name", name),
+            *("--source", "out.sock", "--path", str(pattern), "--segment", "1", "--name", name),
             *("--report", f"{name}.json", *options),
         ],
         log=f"{name}.log",
@@ -168,6 +168,32 @@ def test_a_directory_that_is_not_writable_has_its_name(room: Room) -> None:
     root.mkdir(mode=0o500)
     record(room, root / "%s.mkv")
     until(lambda: report(room).reason == "NotWritable", "the fault has its name")
+
+
+def test_the_last_segment_is_finished_though_no_frame_comes_any_more(room: Room) -> None:
+    encoder = room.encode()
+    root = room.directory / "rec"
+    recorder = record(room, root / "%s.mkv", "--segment", "600")
+    until(lambda: bool(partial(root)) and partial(root)[0].stat().st_size > 30_000, "something is written")
+    encoder.kill()
+    encoder.wait()
+    recorder.terminate()
+    assert recorder.wait(PATIENCE) == 0
+    (whole,) = recordings(root)
+    with av.open(str(whole)) as container:
+        assert container.duration, "it knows its length"
+
+
+def test_a_relay_that_is_away_is_no_fault_of_the_disk(room: Room) -> None:
+    room.relay.kill()
+    room.relay.wait()
+    recorder = record(room, room.directory / "rec")
+    until(lambda: report(room).reason == "NoStream", "the fault has its name")
+    room.relay = room.start_relay()
+    room.encode()
+    until(lambda: report(room).ready, "it records")
+    recorder.terminate()
+    assert recorder.wait(PATIENCE) == 0
 
 
 def test_old_files_go_and_other_peoples_stay(room: Room) -> None:

@@ -91,7 +91,8 @@ def _hls(name: str, spec: HlsSpec, resource: Resource[StreamSpec], context: Cont
             readiness=Probe(FileGrows(glob.escape(str(playlist))), interval=2 * segment + 1, failures=2),
             within=60.0,
         ),
-        stop=StopPolicy(((Signals.SIGINT, 3.0), (Signals.SIGTERM, 2.0))),
+        # Asked once, it waits for a frame; asked again, it does not.
+        stop=StopPolicy(((Signals.SIGINT, 1.0), (Signals.SIGTERM, 2.0))),
         after=("relay",),
     )
 
@@ -102,7 +103,7 @@ def _record(name: str, spec: RecordSpec, resource: Resource[StreamSpec], context
     report = report_path(directory, name)
     argv = [
         *context.python("streamsd.programs.recorder"),
-        *("--ffmpeg", str(ffmpeg), "--source", f"unix:{OUTPUT}", "--path", pattern(spec, resource)),
+        *("--ffmpeg", str(ffmpeg), "--source", OUTPUT, "--path", pattern(spec, resource)),
         *("--segment", f"{spec.segment.seconds:g}", "--name", f"{address.name}.{name}", "--report", str(report)),
     ]
     if spec.keep is not None:

@@ -1,4 +1,4 @@
-"""`python -m streamsd.programs.recorder --ffmpeg PATH --source unix:out.sock --path PATTERN …`."""
+"""`python -m streamsd.programs.recorder --ffmpeg PATH --source out.sock --path PATTERN …`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streamsd.programs.recorder.retention import Retention
 def main() -> None:
     parser = argparse.ArgumentParser(prog="recorder", description=__doc__)
     parser.add_argument("--ffmpeg", required=True)
-    parser.add_argument("--source", required=True, help="what ffmpeg reads NUT from")
+    parser.add_argument("--source", type=Path, required=True, help="the relay's socket")
     parser.add_argument("--path", required=True, help="absolute, with strftime's directives")
     parser.add_argument("--segment", type=float, required=True, help="seconds")
     parser.add_argument("--keep", type=float, help="seconds")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import signal
+import socket
 import sys
 import time
 from collections import deque
@@ -14,14 +16,14 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 
 
-def arguments(ffmpeg: str, source: str, directory: Path, seconds: float, serial: int) -> list[str]:
+def arguments(ffmpeg: str, directory: Path, seconds: float, serial: int) -> list[str]:
     """Segments are named `<serial>-<number>.mkv`; each finished one is a line on stdout. (Names with the time would be
     the same for two that begin in one second, as they do while ffmpeg catches up, and one would overwrite the other.)
 
     A cluster a second at most, flushed at once: what a crash loses is about a second.
     """
     return [
-        *(ffmpeg, "-hide_banner", "-loglevel", "error", "-nostdin", "-f", "nut", "-i", source),
+        *(ffmpeg, "-hide_banner", "-loglevel", "error", "-nostdin", "-f", "nut", "-i", "pipe:0"),
         *("-map", "0", "-c", "copy", "-f", "segment", "-segment_format", "matroska"),
         *("-segment_time", f"{seconds:g}", "-reset_timestamps", "1"),
         *("-segment_format_options", "cluster_time_limit=1000:flush_packets=1"),
@@ -38,26 +40,26 @@ def arguments(ffmpeg: str, source: str, directory: Path, seconds: float, serial:
 class Child:
     """One run of it, since `started` (monotonic). `complaints` are its newest lines on stderr."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, source: socket.socket) -> None:
         self.process = process
+        self._source = source
         self.started = time.monotonic()
-        self._asked = False
         self.complaints: deque[str] = deque(maxlen=20)
         self._listening = asyncio.ensure_future(self._listen())
 
     @classmethod
-    async def start(cls, argv: list[str]) -> Child:
-        """OSError when it cannot be started."""
+    async def start(cls, argv: list[str], source: socket.socket) -> Child:
+        """`source` is connected to the relay; ffmpeg reads it as its stdin. OSError when it cannot be started."""
         process = await asyncio.create_subprocess_exec(
             *argv,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=source.fileno(),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             # A group of its own: whoever stops the recorder's group leaves finishing the segment to the recorder.
             start_new_session=True,
             preexec_fn=_die_with_parent,
         )
-        return cls(process)
+        return cls(process, source)
 
     async def finished(self) -> AsyncIterator[str]:
         """Names of segments as they are finished, until the child ends."""
@@ -68,15 +70,15 @@ class Child:
         await self.process.wait()
         await self._listening
 
-    def interrupt(self) -> None:
-        """Ask it to finish the segment and end. Asked once only: a second time means to ffmpeg to drop everything."""
-        if self.process.returncode is None and not self._asked:
-            self._asked = True
-            self.process.send_signal(signal.SIGINT)
+    def finish(self) -> None:
+        """Let it come to the end of what it reads: it then finishes the segment as it should. (A signal would leave it
+        waiting for a frame, and a second signal leaves the segment without its end.)"""
+        with contextlib.suppress(OSError):
+            self._source.shutdown(socket.SHUT_RD)
 
     async def end(self, grace: float) -> None:
-        """Interrupt it, and kill it when it does not end in time."""
-        self.interrupt()
+        """Let it finish, and kill it when it does not in time."""
+        self.finish()
         try:
             await asyncio.wait_for(self.process.wait(), grace)
         except TimeoutError:

@@ -38,8 +38,6 @@ def trouble_of(complaints: Iterable[str], root: Path) -> Trouble:
     said = list(complaints)
     for number, reason in _REASONS.items():
         text = os.strerror(number)
-        if any(text in line and "unix:" not in line for line in said):
+        if any(text in line for line in said):
             return Trouble(reason, f"{root}: {text}")
-    if any("unix:" in line or "refused" in line for line in said):
-        return Trouble("NoStream", "the stream's relay does not answer")
     return Trouble("RecorderFailed", said[-1] if said else "ffmpeg ended without a word")

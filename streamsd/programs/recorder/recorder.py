@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 import time
 from dataclasses import dataclass, field
@@ -32,10 +33,11 @@ _CLUSTER = b"\x1f\x43\xb6\x75"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`source` is what ffmpeg reads NUT from; `name` is unique among the recorders that share a root."""
+    """`source` is the socket that the relay hands the stream out at; `name` is unique among the recorders that share a
+    root."""
 
     ffmpeg: str
-    source: str
+    source: Path
     pattern: Pattern
     segment_seconds: float
     retention: Retention
@@ -94,30 +96,34 @@ class Recorder:
             return
         self._serial += 1
         settings = self.settings
-        argv = arguments(
-            settings.ffmpeg,
-            settings.source,
-            settings.partial,
-            settings.segment_seconds,
-            os.getpid() * 1000 + self._serial,
-        )
-        try:
-            child = await Child.start(argv)
-        except OSError as error:
-            self._blame(Trouble("ProgramMissing", f"{settings.ffmpeg}: {error.strerror}"))
-            return
+        serial = os.getpid() * 1000 + self._serial
+        argv = arguments(settings.ffmpeg, settings.partial, settings.segment_seconds, serial)
+        with socket.socket(socket.AF_UNIX) as source:
+            try:
+                source.connect(str(settings.source))
+            except OSError:
+                self._blame(Trouble("NoStream", "the stream's relay does not answer"))
+                return
+            try:
+                child = await Child.start(argv, source)
+            except OSError as error:
+                self._blame(Trouble("ProgramMissing", f"{settings.ffmpeg}: {error.strerror}"))
+                return
+            await self._attend(child)
+
+    async def _attend(self, child: Child) -> None:
         self._child = child
         stopper = asyncio.ensure_future(self._end_when_stopping(child))
         try:
             async for name in child.finished():
-                await asyncio.to_thread(self._keep, settings.partial / Path(name).name)
+                await asyncio.to_thread(self._keep, self.settings.partial / Path(name).name)
         finally:
             stopper.cancel()
             self._child = None
         self._partial_bytes = 0
         await asyncio.to_thread(self._recover)
         if not self._stopping.is_set() and child.process.returncode != 0 and self.trouble is None:
-            self._blame(trouble_of(child.complaints, settings.pattern.root))
+            self._blame(trouble_of(child.complaints, self.settings.pattern.root))
 
     async def _end_when_stopping(self, child: Child) -> None:
         await self._stopping.wait()
@@ -187,7 +193,7 @@ class Recorder:
         while True:
             there = await asyncio.to_thread(self._measure)
             if self._child and not there:
-                self._child.interrupt()
+                self._child.finish()
             if time.monotonic() - swept > _SWEEP:
                 swept = time.monotonic()
                 await asyncio.to_thread(self._expire)

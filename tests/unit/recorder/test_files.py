@@ -100,8 +100,3 @@ def test_a_fault_has_one_name_however_it_is_told(number: int, reason: str) -> No
     assert Trouble.of(OSError(number, "x"), root).reason == reason
     said = [f"[out#0/segment @ 0x1] Error muxing a packet: {os.strerror(number)}"]
     assert trouble_of(said, root).reason == reason
-
-
-def test_a_relay_that_is_away_is_no_fault_of_the_disk() -> None:
-    said = ["Error opening input file unix:out.sock.: No such file or directory"]
-    assert trouble_of(said, Path("/r")).reason == "NoStream"
