@@ -98,8 +98,9 @@ async def _first(service: DaemonService) -> None:
     """The first apply: a bad file leaves what runs alone, and what was good last goes on being kept up."""
     try:
         await service.apply({"holder": "the start of the daemon", "allow_interrupt": True})
-    except Refused:
-        service.accept_last_good()
+    except Refused as refused:
+        if refused.answer["error"] != "internal-error":  # else the last good one would fail likewise
+            service.accept_last_good()
 
 
 class _Applies:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -86,7 +87,7 @@ class DaemonService:
         }
 
     async def plan(self) -> PlanAnswer:
-        candidate = await asyncio.to_thread(self._profiles.read)
+        candidate = await self._read()
         if candidate.generation is None:
             return self._plan_answer(candidate, Plan())
         await self._reconciler.measure_all(candidate.generation.resources.values())
@@ -155,7 +156,7 @@ class DaemonService:
             return answer
 
     async def _apply(self, request: ApplyRequest) -> ApplyAnswer:
-        candidate = await asyncio.to_thread(self._profiles.read)
+        candidate = await self._read()
         self.files_changed(candidate.loaded.files)
         if candidate.generation is None:
             self._refuse(candidate)
@@ -169,6 +170,18 @@ class DaemonService:
         answer = self._plan_answer(candidate, plan)
         self._accept(candidate)
         return {"accepted": True, "generation": self._reconciler.world.generation.number, "plan": answer}
+
+    async def _read(self) -> Candidate:
+        """The profile as its files stand now. A kind that fails in a way nobody foresaw (it may be another package's)
+        must not take the controller of all others with it: it refuses the profile, and the log has the traceback."""
+        try:
+            return await asyncio.to_thread(self._profiles.read)
+        except Exception as error:
+            traceback.print_exc()
+            words = f"reading the profile failed inside streamsd: {type(error).__name__}: {error}"
+            raise Refused(
+                500, _error("internal-error", words, "this is a fault of streamsd; its log says more")
+            ) from error
 
     def _accept(self, candidate: Candidate) -> None:
         generation = candidate.generation
