@@ -196,14 +196,16 @@ def test_a_window_is_waited_for_and_captured_by_the_same_process(room: Room, scr
     screen.paint(RED)
     launcher = [
         *(sys.executable, "-m", "streamsd.programs.x11window", "--display", screen.name),
-        *("--title", "THE window", "--class", "thing", "--"),
+        *("--title", "THE window", "--class", "thing", "--report", "window.json", "--"),
     ]
     process = room.start([*launcher, *grab(screen, window="{window}")])
-    until(lambda: "window-missing" in room.log() or process.poll() is not None, "it waits")
+    report = room.directory / "window.json"
+    until(lambda: report.exists() or process.poll() is not None, "it waits")
     assert process.poll() is None, room.log()
     screen.window("another one", GREEN, 200, 100, 50, 50)
     screen.window("This is the window", BLUE, 10, 10, 120, 90)
     size, seen = colour(room.read(), 60, 45)
     assert size == (120, 90)
     assert seen == pytest.approx(BLUE, abs=6)
+    assert not report.exists()
     assert os.readlink(f"/proc/{process.pid}/exe") == str(ffmpeg().resolve())

@@ -28,6 +28,9 @@ DEFAULT_FPS = 30.0
 WINDOW_ID = "{window}"
 """What the launcher puts the window's id in place of."""
 
+WINDOW_REPORT = "window.json"
+"""Where the launcher says that it waits, relative to the stream's directory; not there when it does not."""
+
 
 @dataclass(frozen=True, slots=True)
 class VideoInput:
@@ -60,7 +63,13 @@ def _screen(source: VideoSourceSpec, display: XDisplay, captured: float, fps: fl
     whole = display.resolution
     if source.window is not None:
         window = source.window
-        launcher = [*context.python("streamsd.programs.x11window"), "--display", display.name]
+        launcher = [
+            *context.python("streamsd.programs.x11window"),
+            "--display",
+            display.name,
+            "--report",
+            WINDOW_REPORT,
+        ]
         if window.title is not None:
             launcher += ["--title", window.title]
         if window.class_ is not None:

@@ -29,11 +29,14 @@ from streamsd.drivers.ffmpeg.capabilities import ENCODERS, encoder_works
 from streamsd.drivers.ffmpeg.media import AudioEncoding, FileSource, VideoEncoding
 from streamsd.drivers.ffmpeg.render import RelayPorts, encoder
 from streamsd.kinds.stream import outputs
-from streamsd.kinds.stream.inputs import audio_input, missing_files, video_input
+from streamsd.kinds.stream.inputs import WINDOW_REPORT, audio_input, missing_files, video_input
 from streamsd.kinds.stream.spec import StreamSpec
 
 RELAY = "relay"
 ENCODER = "encoder"
+
+_WINDOW_SECONDS = 86_400.0
+"""A window may come whenever it comes: to start the launcher anew would not make it come earlier."""
 
 _PORTS = RelayPorts(video="video.in", audio="audio.in", progress="progress.sock")
 
@@ -119,6 +122,9 @@ class StreamKind(Kind[StreamSpec]):
         if report and _runs(units, RELAY):
             observed |= report.observed
         findings: list[Finding] = []
+        window = read_report(directory / WINDOW_REPORT) if resource.spec.video.source.window else None
+        if window and _runs(units, ENCODER):
+            findings.append(Finding(window.reason, window.message, ENCODER))
         states: dict[str, JsonValue] = {}
         for name, spec in resource.spec.destinations.items():
             state: dict[str, JsonValue] = {}
@@ -183,6 +189,7 @@ def _encoder(resource: Resource[StreamSpec], context: Context, directory: Path, 
             startup=Probe(progress, interval=0.1),
             readiness=Probe(progress, interval=1.0),
             liveness=Probe(progress, interval=1.0, failures=5),
+            within=_WINDOW_SECONDS if picture.launcher else 30.0,
         ),
         stop=StopPolicy(((Signals.SIGINT, 4.0), (Signals.SIGTERM, 2.0))),
         # Exit 0 is not success: it is how x11grab ends when its screen shrinks or its X server dies.

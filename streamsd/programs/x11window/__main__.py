@@ -10,9 +10,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
+from streamsd.core.report import Report, write_report
 from streamsd.runtime.probes.xwindows import find_windows
 from streamsd.runtime.probes.xwire import XConnection
 
@@ -26,20 +28,27 @@ def main() -> None:
     parser.add_argument("--display", required=True)
     parser.add_argument("--title", help="a part of the title, in any case")
     parser.add_argument("--class", dest="wm_class", help="class or instance, in any case")
+    parser.add_argument("--report", type=Path, required=True, help="says WindowMissing while it waits; else not there")
     parser.add_argument("argv", nargs="+", help="the program, after --")
     given = parser.parse_args()
     named = os.environ.get("XAUTHORITY")
     authority = Path(named) if named else None
+    # The signals that end ffmpeg end us as quietly.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    given.report.unlink(missing_ok=True)
     try:
-        window = asyncio.run(_wait(given.display, authority, given.title, given.wm_class))
+        window = asyncio.run(_wait(given.display, authority, given.title, given.wm_class, given.report))
     except (OSError, EOFError, ValueError) as fault:
         sys.exit(f"display {given.display}: {fault}")
+    finally:
+        given.report.unlink(missing_ok=True)
     argv = [word.replace(PLACEHOLDER, str(window)) for word in given.argv]
     os.execv(argv[0], argv)  # noqa: S606 - no shell is wanted
 
 
-async def _wait(display: str, authority: Path | None, title: str | None, wm_class: str | None) -> int:
+async def _wait(display: str, authority: Path | None, title: str | None, wm_class: str | None, report: Path) -> int:
     told = False
+    words = " and ".join(f"{what} {text!r}" for what, text in (("title", title), ("class", wm_class)) if text)
     async with await XConnection.open(display, authority) as x:
         while True:
             found = await find_windows(x, title=title, wm_class=wm_class)
@@ -47,8 +56,9 @@ async def _wait(display: str, authority: Path | None, title: str | None, wm_clas
                 return found[-1].id
             if not told:
                 told = True
-                words = f"waits for a window of title {title!r}, class {wm_class!r}"
-                print(f"window-missing: {words}", file=sys.stderr, flush=True)
+                message = f"there is no window of {words}"
+                print(f"window-missing: {message}", file=sys.stderr, flush=True)
+                write_report(report, Report(False, 0, True, "WindowMissing", message))
             await asyncio.sleep(_EVERY)
 
 

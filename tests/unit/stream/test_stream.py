@@ -131,7 +131,8 @@ def test_a_window_is_looked_for_when_the_encoder_starts(context: HostContext) ->
     argv = compiled(context, {"video.source": {"display": "desk", "window": {"title": "a b", "class": "XTerm"}}})
     words = argv.unit("encoder").argv
     head, tail = words[: words.index("--")], words[words.index("--") + 1 :]
-    assert head[-8:] == ("-m", "streamsd.programs.x11window", "--display", ":107", "--title", "a b", "--class", "XTerm")
+    assert head[-10:-4] == ("-m", "streamsd.programs.x11window", "--display", ":107", "--report", "window.json")
+    assert head[-4:] == ("--title", "a b", "--class", "XTerm")
     assert tail[0] == str(FFMPEG)
     assert "{window}" in tail
 
