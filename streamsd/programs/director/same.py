@@ -18,6 +18,8 @@ def same(a: object, b: object) -> bool:
     """Whether two JSON values are equal; a boolean is never a number."""
     if isinstance(a, bool) or isinstance(b, bool):
         return a is b
+    if isinstance(a, int) and isinstance(b, int):
+        return a == b  # exactly: colours are large numbers whose last digits count
     if isinstance(a, int | float) and isinstance(b, int | float):
         return a == b or math.isclose(a, b, rel_tol=TOLERANCE / 10, abs_tol=TOLERANCE / 10)
     if isinstance(a, Mapping) and isinstance(b, Mapping):

@@ -54,6 +54,7 @@ def test_a_boolean_is_no_number_and_a_float_is_near() -> None:
     assert not same(True, 1)
     assert not same(0, False)
     assert same(0.1, 0.10000000149)
+    assert not same(0xFF000000, 0xFF000001)
     assert same({"a": [1, 2.0]}, {"a": [1.0, 2]})
     assert not same({"a": 1}, {"a": 1, "b": 2})
 
