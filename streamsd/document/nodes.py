@@ -177,7 +177,7 @@ def locate(key: ScalarNode, node: Node, path: FieldPath) -> Source:
     """The place of a path inside a named node: of the value when it is there, else of the key it is missing under."""
     for part in path:
         if isinstance(node, MapNode) and isinstance(part, str) and part in node.entries:
-            entry = node.entries[part]
+            entry = node.entries[part].placed
             key, node = entry.key, entry.value
         elif isinstance(node, ListNode) and isinstance(part, int) and part < len(node.items):
             node = node.items[part]

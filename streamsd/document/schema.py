@@ -34,7 +34,7 @@ ID = "urn:streamsd:schema:profile:1"
 EXPRESSED_BY_CODE = frozenset(
     {
         "value-invalid",  # validators of a kind that look at several fields at once
-        "value-format",  # ranges inside of units of measure: 0k, 99999x1
+        "value-measure",  # ranges inside of units of measure: 0k, 99999x1
         "name-clash",
         "reference-unknown",
         "reference-cycle",
@@ -248,6 +248,9 @@ def _takes_any_text(schema: Mapping[str, Any]) -> bool:
 def _optional(schema: Schema) -> Schema:
     for key in ("required", "minProperties", "dependentRequired"):
         schema.pop(key, None)
+    for key in ("not", "if", "then", "else"):
+        if schema.get(key) == {}:
+            del schema[key]
     for key in ("oneOf", "anyOf", "allOf"):
         if any(choice == {} for choice in schema.get(key, ())):
             del schema[key]  # it only asked for fields

@@ -56,6 +56,14 @@ def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
     return {info.alias or name: info for name, info in model.model_fields.items()}
 
 
+def is_no_choice(value: bool, expected: Collection[object]) -> bool:
+    """Whether a boolean is taken for a number among the values of a Literal, which Python calls equal."""
+    literals = [typing.get_args(member) for member in expected if typing.get_origin(member) is typing.Literal]
+    if bool in expected or typing.Any in expected or any(type(v) is bool for values in literals for v in values):
+        return False
+    return any(value == v for values in literals for v in values)
+
+
 @lru_cache(maxsize=512)
 def holds_secrets(model: type[BaseModel]) -> bool:
     """Whether a Secret can stand anywhere in the model."""

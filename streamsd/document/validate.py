@@ -7,22 +7,22 @@ takes lists for tuples when it reads JSON, so JSON is what it is given; secrets 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from streamsd.core.diagnostics import FieldPath
+from streamsd.core.diagnostics import Diagnostic, FieldPath
 from streamsd.core.kind import Kind, Reference, Spec, references_of
 from streamsd.core.secret import MASK, Secret
 from streamsd.document.cache import CostCache
 from streamsd.document.findings import Findings
 from streamsd.document.interpolate import EnvNode
 from streamsd.document.nodes import Entry, ListNode, MapNode, Node, ScalarNode, locate, map_of
-from streamsd.document.shape import holds_secrets
-from streamsd.document.words import explain
+from streamsd.document.shape import expected_at, holds_secrets, is_no_choice
+from streamsd.document.words import explain, misplaced_secret, mistaken_boolean
 
 Plain: TypeAlias = "bool | int | float | str | Secret | list[Plain] | dict[str, Plain] | None"
 
@@ -60,7 +60,7 @@ def check(kind: Kind[Any], entry: Entry, findings: Findings, prefix: FieldPath) 
 
 def _check(model: type[Spec], entry: Entry, findings: Findings, prefix: FieldPath) -> Checked:
     value = entry.value
-    if isinstance(value, ScalarNode) and value.value is None and not value.text:
+    if isinstance(value, ScalarNode) and value.value is None:
         value = MapNode({}, 1, 0, False, False, value.file, value.line, value.column, value.end_line, value.end_column)
     try:
         spec = _validate(model, value)
@@ -76,6 +76,11 @@ def _check(model: type[Spec], entry: Entry, findings: Findings, prefix: FieldPat
             findings.extend(explain(errors, model, Entry(entry.key, retyped), prefix))
             return Checked(None, _references_despite(model, retyped, errors), ())
         value = retyped
+    overlooked = list(_overlooked(model, value))
+    if overlooked:
+        named = Entry(entry.key, value)
+        findings.extend(say(path, named, prefix) for say, path in overlooked)
+        return Checked(None, tuple(references_of(spec)), ())
     inline = tuple(_inline_secrets(spec, value, ())) if holds_secrets(model) else ()
     return Checked(spec, tuple(references_of(spec)), inline)
 
@@ -113,12 +118,29 @@ def plain(node: Node, *, masked: bool = False) -> Plain:
     return {name: plain(entry.value, masked=masked) for name, entry in node.entries.items()}
 
 
-def _has_secret(node: Node) -> bool:
+def _leaves(node: Node, path: FieldPath) -> Iterator[tuple[FieldPath, ScalarNode]]:
     if isinstance(node, ScalarNode):
-        return isinstance(node.value, Secret)
-    if isinstance(node, ListNode):
-        return any(_has_secret(item) for item in node.items)
-    return any(_has_secret(entry.value) for entry in node.entries.values())
+        yield path, node
+    elif isinstance(node, ListNode):
+        for index, item in enumerate(node.items):
+            yield from _leaves(item, (*path, index))
+    else:
+        for name, entry in node.entries.items():
+            yield from _leaves(entry.value, (*path, name))
+
+
+def _has_secret(node: Node) -> bool:
+    return any(isinstance(leaf.value, Secret) for _, leaf in _leaves(node, ()))
+
+
+def _overlooked(model: type[Spec], value: Node) -> Iterator[tuple[Callable[..., Diagnostic], FieldPath]]:
+    """What pydantic lets pass: a secret in a field that takes anything, and true for a 1 among allowed values."""
+    for path, leaf in _leaves(value, ()):
+        if isinstance(leaf.value, Secret):
+            if Secret not in expected_at(model, path):
+                yield misplaced_secret, path
+        elif isinstance(leaf.value, bool) and is_no_choice(leaf.value, expected_at(model, path)):
+            yield mistaken_boolean, path
 
 
 def _node_path(node: Node, loc: FieldPath) -> FieldPath:

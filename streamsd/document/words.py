@@ -42,6 +42,7 @@ _TYPES = {
     "dataclass_type": "a mapping",
     "none_required": "nothing",
 }
+_CHOICES = ("measure", "literal_error", "enum")
 _RANGES = {
     "greater_than": ("gt", "more than"),
     "greater_than_equal": ("ge", "at least"),
@@ -78,6 +79,23 @@ def explain(
         for error in meant
         if not isinstance(error.node, BrokenNode) and not _is_misspelt(error, meant)
     ]
+
+
+def misplaced_secret(path: FieldPath, entry: Entry, prefix: FieldPath) -> Diagnostic:
+    """A secret in a field that is not made for one."""
+    return Diagnostic(
+        "secret-misplaced",
+        f"{_name((*prefix, *path))} takes no secret: its value would be seen",
+        "secrets go into fields made for them; the reference marks those",
+        locate(entry.key, entry.value, path),
+        (*prefix, *path),
+    )
+
+
+def mistaken_boolean(path: FieldPath, entry: Entry, prefix: FieldPath) -> Diagnostic:
+    """True or false where only certain numbers or texts may stand."""
+    message = f"{_name((*prefix, *path))} cannot be true or false"
+    return Diagnostic("value-choice", message, "", locate(entry.key, entry.value, path), (*prefix, *path))
 
 
 def _error(error: ErrorDetails, root: Node) -> _Error:
@@ -149,7 +167,9 @@ def _meant(place: FieldPath, members: list[list[_Error]]) -> list[_Error]:
         return members[0]
     fitting = [m for m in members if not all(e.path == place for e in m)]
     if not fitting:
-        return [_either([e for m in members for e in m])]
+        # One that takes values of this type, and says more than that, was meant.
+        said = [m for m in members if not all(e.type in _TYPES or e.type in _CHOICES for e in m)]
+        return said[0] if said else [_either([e for m in members for e in m])]
 
     def strangeness(member: list[_Error]) -> tuple[int, int]:
         here = [e for e in member if len(e.path) <= len(place) + 1 and e.type in ("missing", "extra_forbidden")]
@@ -198,13 +218,8 @@ def _diagnostic(error: _Error, model: type[BaseModel], entry: Entry, prefix: Fie
     def say(code: str, message: str, hint: str = "", at: Source | None = None) -> Diagnostic:
         return Diagnostic(code, message, hint, at or locate(entry.key, entry.value, error.path), path)
 
-    if isinstance(node, ScalarNode) and isinstance(node.value, Secret):
-        return say(
-            "secret-misplaced",
-            f"{name} takes no secret: its value would be seen",
-            "secrets go into fields made for them; the reference marks those",
-            source_of(node),
-        )
+    if isinstance(node, ScalarNode) and isinstance(node.value, Secret) and error.type != "extra_forbidden":
+        return misplaced_secret(error.path, entry, prefix)
     hidden = Secret in expected_at(model, error.loc, error.tagged)
     found = "" if hidden or node is None else f", not {_found(node)}"
     echo = "the value" if hidden or not isinstance(node, ScalarNode) else shown(node.text)
@@ -236,7 +251,7 @@ def _diagnostic(error: _Error, model: type[BaseModel], entry: Entry, prefix: Fie
         case "measure":
             what, hint = _expected(error), _after_colon(error)
             return say(
-                "value-format",
+                "value-measure",
                 f"{name} is not {what}{'' if hidden else f': {_found(node)}' if node else ''}",
                 f"{hint}",
             )

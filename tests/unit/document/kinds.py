@@ -75,7 +75,7 @@ class Window(Spec):
 
 
 def _shape(value: Any) -> str:
-    keys = value if isinstance(value, dict) else type(value).model_fields
+    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", ())
     return next((str(key) for key in ("filter", "window") if key in keys), "filter")
 
 
@@ -98,6 +98,7 @@ class Cast(Spec):
     also: list[Annotated[str, RefTo("Screen")]] = Field(default_factory=list)
     muted: bool = False
     token: Secret | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
     class_: str = Field(default="", alias="class", max_length=20)
 
 

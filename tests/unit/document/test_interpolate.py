@@ -98,6 +98,16 @@ def test_a_secret_goes_into_no_other_field(tmp_path: Path, field: str) -> None:
     assert all("h264" not in f"{d.message} {d.hint}" for d in loaded.diagnostics)
 
 
+def test_a_secret_goes_into_no_field_that_takes_anything(tmp_path: Path) -> None:
+    text = HEAD + "casts: {c: {screen: s, settings: {a: [x, '${secret:env:T}']}}}\n"
+    assert told(read(tmp_path, text, environ={"T": "x"})) == ["3:42 secret-misplaced"]
+
+
+def test_a_secret_in_an_unknown_field(tmp_path: Path) -> None:
+    text = HEAD + "casts: {c: {screen: s, tokn: '${secret:env:T}'}}\n"
+    assert told(read(tmp_path, text, environ={"T": "x"})) == ["3:24 field-unknown"]
+
+
 @pytest.mark.parametrize(
     ("value", "code"),
     [
