@@ -7,7 +7,7 @@ collection switched) answers with an error code: then the whole reading is repea
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, cast
 
 from streamsd.core.report import JsonValue
@@ -50,6 +50,7 @@ class Reader:
             _names(client.call("GetTransitionKindList"), "transitionKinds")
         )
         self._defaults: dict[tuple[str, str], Settings] = {}
+        self._silent: set[str] = set()
 
     def defaults(self, what: str, kinds: Iterable[str]) -> None:
         """Fetch the default settings of these kinds (`input` or `filter`) where they are not known yet."""
@@ -88,9 +89,10 @@ class Reader:
         scene_names = [str(s["sceneName"]) for s in reversed(_rows(scenes, "scenes"))]
         input_kinds = {str(i["inputName"]): str(i["inputKind"]) for i in _rows(inputs, "inputs")}
         group_names = _names(groups, "groups")
-        content = _Content(self._client, scene_names, group_names, input_kinds)
+        content = _Content(self._client, scene_names, group_names, input_kinds, self._silent)
         if not content.ask():
             return None
+        self._silent |= content.silent
         on = bool(studio_mode.get("studioModeEnabled"))
         return Studio(
             scenes={name: content.scene(name) for name in scene_names},
@@ -150,7 +152,14 @@ _AUDIO = (
 class _Content:
     """The second batch, and its answers by what they are about."""
 
-    def __init__(self, client: Client, scenes: Sequence[str], groups: Sequence[str], inputs: dict[str, str]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        scenes: Sequence[str],
+        groups: Sequence[str],
+        inputs: dict[str, str],
+        silent: Collection[str],
+    ) -> None:
         self._client = client
         self._requests: list[Request] = []
         self._keys: list[tuple[str, str]] = []
@@ -161,11 +170,13 @@ class _Content:
         for name in groups:
             self._add("GetGroupSceneItemList", name, "sceneName")
             self._add("GetSourceFilterList", name, "sourceName")
-        for name in inputs:
+        for name, kind in inputs.items():
             self._add("GetInputSettings", name, "inputName")
             self._add("GetSourceFilterList", name, "sourceName")
-            for type in _AUDIO:
+            # Whether a source has sound is its kind's (obs_source_info.output_flags).
+            for type in _AUDIO if kind not in silent else ():
                 self._add(type, name, "inputName")
+        self._inputs = inputs
         self._answers: dict[tuple[str, str], Answer] = {}
 
     def _add(self, type: str, name: str, key: str) -> None:
@@ -176,6 +187,15 @@ class _Content:
         """Whether everything was still there."""
         self._answers = dict(zip(self._keys, self._client.batch(self._requests), strict=True))
         return all(a.ok or (type in _AUDIO and a.code == NO_AUDIO) for (type, _), a in self._answers.items())
+
+    @property
+    def silent(self) -> set[str]:
+        """Kinds found to have no sound."""
+        return {
+            self._inputs[name]
+            for (type, name), answer in self._answers.items()
+            if type == _AUDIO[0] and answer.code == NO_AUDIO
+        }
 
     def scene(self, name: str) -> Scene:
         override = self._answers["GetSceneSceneTransitionOverride", name].data
@@ -198,6 +218,8 @@ class _Content:
         )
 
     def _audio(self, name: str) -> Audio | None:
+        if (_AUDIO[0], name) not in self._answers:
+            return None
         answers = [self._answers[type, name] for type in _AUDIO]
         if not all(a.ok for a in answers):
             return None
