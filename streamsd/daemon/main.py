@@ -78,7 +78,7 @@ async def _run(settings: Settings, watch: bool, serve: Serve, out: TextIO | None
     await reconciler.start()
     try:
         apply = _Applies(service)
-        watcher = Watcher(apply.now)
+        watcher = Watcher(apply.saved)
         service.files_changed = watcher.watch if watch else lambda files: None
         await _first(service)
         server = await serve(service, settings)
@@ -110,6 +110,12 @@ class _Applies:
         self._service = service
         self._lock = asyncio.Lock()
 
+    async def saved(self) -> None:
+        """A file may have changed. One that says what it said before is no apply: that would start again what somebody
+        holds stopped, and be in the way of theirs."""
+        if await self._service.news():
+            await self.now()
+
     async def now(self) -> None:
         async with self._lock:
             while True:
@@ -129,6 +135,7 @@ async def _live(service: DaemonService, watcher: Watcher | None, apply: _Applies
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     tasks: list[asyncio.Task[Any]] = [loop.create_task(service.stopped.wait()), loop.create_task(stop.wait())]
+    tasks.append(loop.create_task(service.broken()))
     background: set[asyncio.Task[None]] = set()
     if watcher:
         tasks.append(loop.create_task(watcher.run()))

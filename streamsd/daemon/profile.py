@@ -42,6 +42,10 @@ class Profiles:
         """The profile as its files stand now. Reads files; touches nothing."""
         return self._candidate(self._load(self._settings.profile, None))
 
+    def revision(self) -> str:
+        """Names what the files say now. Reads files; compiles nothing."""
+        return self._load(self._settings.profile, None).revision
+
     def read_last_good(self) -> Candidate | None:
         """The newest accepted profile, from the store; None when there never was one."""
         last = self._store.last_good()
@@ -64,8 +68,11 @@ class Profiles:
         if not loaded.valid:
             return Candidate(loaded, None, loaded.diagnostics)
         # what was accepted is starting, or will: its own port must not be another's by then
-        running = frozenset(self._world.units) | frozenset(self._world.generation.resources)
-        resources, found = self._compiler.compile(loaded.resources, running)
+        # taken as tuples first: in one go, for this is a thread and the world moves
+        units, accepted = tuple(self._world.units), self._world.generation.resources
+        held = {(claim.what, claim.which) for desired in accepted.values() for claim in desired.compiled.claims}
+        running = frozenset(units) - accepted.keys()  # of an earlier controller: what they hold is not known
+        resources, found = self._compiler.compile(loaded.resources, running, frozenset(held))
         diagnostics = (*loaded.diagnostics, *found)
         if any(d.severity is Severity.ERROR for d in found):
             return Candidate(loaded, None, diagnostics)

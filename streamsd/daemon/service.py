@@ -68,7 +68,12 @@ class DaemonService:
         self._holder = ""
         self._problems: list[DiagnosticAnswer] = []
         self._refused = ""
+        self._last_read = ""
         self._accepted: Candidate | None = None
+
+    async def broken(self) -> None:
+        """Wait until the engine cannot go on: raises why. The daemon ends then, and the next one adopts what runs."""
+        await self._reconciler.broken()
 
     # -- reading
 
@@ -143,6 +148,13 @@ class DaemonService:
 
     # -- changing
 
+    async def news(self) -> bool:
+        """Whether the profile's files say something else than at the last apply, whatever became of that."""
+        try:
+            return await asyncio.to_thread(self._profiles.revision) != self._last_read
+        except Exception:  # noqa: BLE001  # an apply meets the same fault, and says so
+            return True
+
     async def apply(self, request: ApplyRequest) -> ApplyAnswer:
         holder = request.get("holder", "somebody")
         if self._lock.locked():
@@ -157,6 +169,7 @@ class DaemonService:
 
     async def _apply(self, request: ApplyRequest) -> ApplyAnswer:
         candidate = await self._read()
+        self._last_read = candidate.loaded.revision
         self.files_changed(candidate.loaded.files)
         if candidate.generation is None:
             self._refuse(candidate)

@@ -8,6 +8,7 @@ event told.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
@@ -26,12 +27,13 @@ class Watcher:
         self._files: frozenset[Path] = frozenset()
         self._seen: dict[Path, object] = {}
         self._renew = asyncio.Event()
-        self._stop = asyncio.Event()
 
     def watch(self, files: Iterable[Path]) -> None:
-        """These files, and the profile's directories among them."""
+        """These files, and the profile's directories among them. They have been read a moment ago: what was seen of
+        them before that stands, and a file that is new here counts as changed once, or a save in that moment would be
+        missed."""
         files = frozenset(files)
-        self._seen = {path: _fingerprint(path) for path in files}
+        self._seen = {path: self._seen.get(path) for path in files}
         if files != self._files:
             self._files = files
             self._renew.set()
@@ -87,12 +89,12 @@ async def _then(first: asyncio.Event, second: asyncio.Event) -> None:
 def _fingerprint(path: Path) -> object:
     """Changes whenever the content may have; for a directory, its names."""
     try:
-        stat = path.stat()
         if path.is_dir():
-            return tuple(sorted(str(entry) for entry in path.iterdir()))
+            return tuple(sorted(entry.name for entry in path.iterdir()))
+        # the content itself: two writes within one tick of the kernel's clock leave the same times
+        return hashlib.blake2b(path.read_bytes()).digest()
     except OSError as error:
         return error.errno
-    return (stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_dev, stat.st_ctime_ns)
 
 
 def _chain(path: Path) -> set[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,14 +36,26 @@ class Compiler:
         self._context = context
         self._key = key
         self._cache: dict[Address, _Compiled] = {}
+        self._one_at_a_time = threading.Lock()
 
     def compile(
-        self, resources: Mapping[Address, Resource[Any]], running: frozenset[Address]
+        self,
+        resources: Mapping[Address, Resource[Any]],
+        running: frozenset[Address],
+        held: frozenset[tuple[str, str]] = frozenset(),
     ) -> tuple[dict[Address, Desired], tuple[Diagnostic, ...]]:
-        """Desired state in dependency order, and what is wrong. With any error the first is not to be used.
+        """Desired state in dependency order, and what is wrong. With any error the first is not to be used. Called
+        from threads: a plan is made while an apply is.
 
-        `running`: resources whose claims (ports, displays) are held by their own processes now.
+        `running`: resources that run and of which it is not known what they hold (ports, displays). `held`: what and
+        which of all that is held by processes of ours, so that a renamed resource takes over its port.
         """
+        with self._one_at_a_time:
+            return self._compile(resources, running, held)
+
+    def _compile(
+        self, resources: Mapping[Address, Resource[Any]], running: frozenset[Address], held: frozenset[tuple[str, str]]
+    ) -> tuple[dict[Address, Desired], tuple[Diagnostic, ...]]:
         self._context.begin()
         found: dict[Address, Desired] = {}
         diagnostics: list[Diagnostic] = []
@@ -54,12 +67,12 @@ class Compiler:
                 failed.add(address)
                 continue
             problems, desired = self._one(resource, references[address], found)
-            diagnostics += [_located(resource, problem) for problem in problems]
+            diagnostics += [self._located(resource, problem) for problem in problems]
             if desired is None or any(p.severity is Severity.ERROR for p in problems):
                 failed.add(resource.address)
             else:
                 found[resource.address] = desired
-        diagnostics += _collisions(found, running)
+        diagnostics += [self._located(resources[a], p) for a, p in _collisions(found, running, held)]
         self._cache = {a: entry for a, entry in self._cache.items() if a in resources}
         return found, tuple(diagnostics)
 
@@ -75,7 +88,10 @@ class Compiler:
         targets = sorted({reference.target for reference in references})
         exports = tuple(found[target].compiled.exports for target in targets)
         kind = self._registry.named(resource.address.kind)
-        problems = list(kind.check(resource, self._context))
+        try:
+            problems = list(kind.check(resource, self._context))
+        except ProblemsError as error:
+            return list(error.problems), None
         if any(p.severity is Severity.ERROR for p in problems):
             return problems, None
         cached = self._cache.get(resource.address)
@@ -101,29 +117,30 @@ class Compiler:
         self._cache[resource.address] = _Compiled(resource, references, exports, desired)
         return problems, desired
 
-
-def _located(resource: Resource[Any], problem: Problem) -> Diagnostic:
-    at = resource.locate(problem.path) or resource.locate(())
-    section = (resource.address.kind, resource.address.name)
-    return Diagnostic(
-        problem.code, problem.message, problem.hint, at, (*section, *problem.path), severity=problem.severity
-    )
+    def _located(self, resource: Resource[Any], problem: Problem) -> Diagnostic:
+        at = resource.locate(problem.path) or resource.locate(())
+        path = (self._registry.named(resource.address.kind).section, resource.address.name, *problem.path)
+        return Diagnostic(problem.code, problem.message, problem.hint, at, path, severity=problem.severity)
 
 
-def _collisions(found: Mapping[Address, Desired], running: frozenset[Address]) -> list[Diagnostic]:
+def _collisions(
+    found: Mapping[Address, Desired], running: frozenset[Address], held: frozenset[tuple[str, str]]
+) -> list[tuple[Address, Problem]]:
     holders: dict[tuple[str, str], Address] = {}
-    diagnostics: list[Diagnostic] = []
+    problems: list[tuple[Address, Problem]] = []
     for address, desired in sorted(found.items()):
         for claim in desired.compiled.claims:
             other = holders.setdefault((claim.what, claim.which), address)
             if other != address:
                 words = f"{claim.what} {claim.which} is taken by {other} of this profile"
                 problem = Problem(f"{claim.what}-taken", words, hint="give one of them another", path=claim.path)
-                diagnostics.append(_located(desired.resource, problem))
-            elif address not in running and (holder := _held_outside(claim)):
+                problems.append((address, problem))
+            elif address in running or (claim.what, claim.which) in held:
+                continue
+            elif holder := _held_outside(claim):
                 problem = Problem(f"{claim.what}-taken", holder, hint="free it, or choose another", path=claim.path)
-                diagnostics.append(_located(desired.resource, problem))
-    return diagnostics
+                problems.append((address, problem))
+    return problems
 
 
 def _held_outside(claim: Claim) -> str:

@@ -113,9 +113,7 @@ def test_a_destination_comes_and_goes_without_the_others(host: Host) -> None:
     host.up()
     host.converged(1)
     first = host.pids()
-    host.edit(
-        "archive: {record", 'second: {record: {path: "second/%H%M%S.mkv", segment: 2s}}\n      archive: {record'
-    )
+    host.edit("archive: {record", 'second: {record: {path: "second/%H%M%S.mkv", segment: 2s}}\n      archive: {record')
     host.converged(2)
     second = host.pids()
     assert changed(first, second) == {"destination.second"}

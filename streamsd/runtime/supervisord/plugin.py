@@ -116,6 +116,9 @@ class Plugin:
             case "observe":
                 answer(self._group.observed())
             case "start":
+                if self._supervisord.options.mood <= SupervisorStates.SHUTDOWN:
+                    # asked to end by somebody else: what the daemon brings back now would only be stopped again
+                    raise Fault("RuntimeFailed", "supervisord is shutting down")
                 self._group.start(request["start"], answer)
             case "stop":
                 self._group.stop(request["unit"], answer)
