@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 from pathlib import Path
 
 from streamsd.programs.relay.progress import Progress
@@ -18,6 +19,7 @@ def main() -> None:
     parser.add_argument("--progress-file", type=Path, help="where the newest of its blocks is kept")
     given = parser.parse_args()
     progress = Progress(given.progress, given.progress_file) if given.progress else None
+    gc.freeze()  # what is loaded by now stays, and need not be looked through again and again
     Relay(given.input, given.output, given.report, progress).run()
 
 
