@@ -8,6 +8,7 @@ event told.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -27,6 +28,7 @@ class Watcher:
         self._files: frozenset[Path] = frozenset()
         self._seen: dict[Path, object] = {}
         self._renew = asyncio.Event()
+        self._placed = asyncio.Event()
 
     def watch(self, files: Iterable[Path]) -> None:
         """These files, and the profile's directories among them. They have been read a moment ago: what was seen of
@@ -53,6 +55,7 @@ class Watcher:
                 continue
             stop = asyncio.Event()
             renewing = asyncio.get_running_loop().create_task(_then(self._renew, stop))
+            self._placed.set()  # who waits for it looks once the watches stand: what was saved before gave no event
             try:
                 async for _ in awatch(
                     *places,
@@ -71,7 +74,10 @@ class Watcher:
 
     async def _rescans(self) -> None:
         while True:
-            await asyncio.sleep(_RESCAN)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_RESCAN):
+                    await self._placed.wait()
+            self._placed.clear()
             await self._look()
 
     async def _look(self) -> None:

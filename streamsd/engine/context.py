@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -126,10 +127,11 @@ class Allocations:
             self._save()
 
     def _save(self) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = self._path.with_suffix(".part")
-        part.write_text(json.dumps(self._given, indent=1))
-        os.replace(part, self._path)
+        with contextlib.suppress(OSError):  # a full disk must not refuse an apply: the number follows from the address
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            part.write_text(json.dumps(self._given, indent=1))
+            os.replace(part, self._path)
 
 
 def _spread(text: str) -> int:

@@ -18,26 +18,40 @@ _KEPT_REVISIONS = 20
 
 
 class Store:
-    """An SQLite file in the state directory (0600). A damaged one is put aside and begun anew: it holds nothing that
-    running processes depend on."""
+    """An SQLite file in the state directory (0600). A damaged one is put aside (`set_aside`) and begun anew: it holds
+    nothing that running processes depend on. One that cannot be opened now (a full disk, a lock) stays as it is,
+    and this daemon remembers in memory only (`in_memory` says why)."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, patience: float = 5.0) -> None:
+        """`patience`: seconds to wait for another program's lock."""
+        self._patience = patience
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = directory / "streamsd.db"
         self.set_aside: Path | None = None
-        try:
-            self._open()
-        except sqlite3.DatabaseError:
-            self.set_aside = self._path.with_suffix(".damaged")
-            os.replace(self._path, self.set_aside)
-            for rest in ("-wal", "-shm"):
-                self._path.with_name(self._path.name + rest).unlink(missing_ok=True)
-            self._open()
+        self.in_memory = ""
         self._writes = 0
+        try:
+            try:
+                self._open(self._path)
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError:
+                self._put_aside()
+                self._open(self._path)
+        except (OSError, sqlite3.DatabaseError) as error:
+            self.in_memory = str(error)
+            self._open(None)
 
-    def _open(self) -> None:
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._db = sqlite3.connect(self._path, isolation_level=None)
+    def _put_aside(self) -> None:
+        self.set_aside = self._path.with_suffix(".damaged")
+        os.replace(self._path, self.set_aside)
+        for rest in ("-wal", "-shm"):
+            self._path.with_name(self._path.name + rest).unlink(missing_ok=True)
+
+    def _open(self, path: Path | None) -> None:
+        if path is not None:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=self._patience)
         try:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
@@ -47,7 +61,9 @@ class Store:
             self._db.execute(
                 "CREATE TABLE IF NOT EXISTS revisions (generation INTEGER PRIMARY KEY, revision TEXT, files BLOB)"
             )
-            self._db.execute("SELECT max(seq) FROM events").fetchone()
+            found = self._db.execute("PRAGMA quick_check(1)").fetchone()
+            if found != ("ok",):
+                raise sqlite3.DatabaseError(f"damaged: {found}")
         except sqlite3.DatabaseError:
             self._db.close()
             raise
@@ -79,7 +95,7 @@ class Store:
     def remember(self, generation: int, revision: str, files: Mapping[str, bytes]) -> None:
         """Keep the text of an accepted profile, to fall back on when the file is unreadable at the next start."""
         text = json.dumps({name: content.decode("utf-8", "replace") for name, content in files.items()})
-        with contextlib.suppress(sqlite3.OperationalError):  # a full disk must not refuse an apply
+        with contextlib.suppress(sqlite3.DatabaseError):  # a full disk must not refuse an apply
             self._db.execute(
                 "INSERT OR REPLACE INTO revisions VALUES (?, ?, ?)",
                 (generation, revision, zlib.compress(text.encode())),
@@ -88,13 +104,13 @@ class Store:
 
     def last_good(self) -> tuple[int, str, dict[str, bytes]] | None:
         """(generation, revision, file name to content) of the newest accepted profile."""
-        row = self._db.execute(
-            "SELECT generation, revision, files FROM revisions ORDER BY generation DESC LIMIT 1"
-        ).fetchone()
-        if row is None:
-            return None
-        files = json.loads(zlib.decompress(row[2]))
-        return int(row[0]), str(row[1]), {name: text.encode() for name, text in files.items()}
+        rows = self._db.execute("SELECT generation, revision, files FROM revisions ORDER BY generation DESC")
+        with contextlib.suppress(sqlite3.DatabaseError):
+            for generation, revision, packed in rows:
+                with contextlib.suppress(zlib.error, ValueError):  # a damaged one: the one before it will do
+                    files = json.loads(zlib.decompress(packed))
+                    return int(generation), str(revision), {name: text.encode() for name, text in files.items()}
+        return None
 
 
 def digest_key(directory: Path) -> bytes:
