@@ -27,7 +27,6 @@ from tests.contract.obs_rig import Studio, studio, until
 
 NOTHING = Owned()
 
-pytestmark = pytest.mark.xdist_group("obs-program")
 
 
 @pytest.fixture(scope="module")
