@@ -18,7 +18,6 @@ from tests.e2e.host import Host
 from tests.e2e.host import host as new_host
 from tests.programs_needed import need, need_module
 
-
 BROWSER = Path(__file__).parent / "browser"
 QUICKSTART = Path(__file__).parents[2] / "examples/quickstart.yaml"
 HLS_JS = BROWSER / "node_modules/hls.js/dist/hls.min.js"
