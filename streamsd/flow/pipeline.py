@@ -12,6 +12,7 @@ from streamsd.flow.plan import FlowPlan, Shard, compile_flow
 from streamsd.flow.sessions import Late
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.standing import Standing
+from streamsd.flow.watermark import UNKNOWN
 
 
 @dataclass
@@ -84,6 +85,18 @@ class Front:
         """Nothing more comes from any source."""
         if self.plan.keyed is not None:
             self.plan.keyed.front.close_all()
+
+    def time(self) -> tuple[str | None, tuple[str, ...]]:
+        """(how far event time has come, which partitions hold it back); nothing for a flow without, or with the time of
+        arrival. Called from another thread, for people."""
+        keyed = self.plan.keyed
+        if keyed is None or keyed.arrival:
+            return None, ()
+        mark = keyed.clock.watermark()
+        try:
+            return None if mark <= UNKNOWN else keyed.ticks.text(mark), keyed.clock.held_by()
+        except ValueError:
+            return None, keyed.clock.held_by()
 
     @property
     def late(self) -> int:

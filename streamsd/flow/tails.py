@@ -8,7 +8,7 @@ from typing import Any
 
 from streamsd.core.diagnostics import FieldPath
 from streamsd.core.units import Seconds
-from streamsd.flow import aggregates
+from streamsd.flow import aggregates, moments
 from streamsd.flow.emits import Plan, ResultScope, compile_emit
 from streamsd.flow.expressions.check import compile_expression
 from streamsd.flow.expressions.source import ExpressionError, parse
@@ -48,6 +48,10 @@ class Ticks:
     def code(self, typed: Typed) -> str:
         """Code of a time in ticks."""
         return typed.code if typed.type.form in _TICKS and typed.type.base is Base.TIME else typed.micros()
+
+    def text(self, ticks: int) -> str:
+        """A moment, for people."""
+        return moments.to_text(ticks * 1_000_000 // self.per_second)
 
     def back(self, ticks: str) -> str:
         """Code of ticks as a value of `type`."""

@@ -68,6 +68,11 @@ class Clock:
             return min(held)
         return max(self._greatest.values(), default=UNKNOWN)
 
+    def held_by(self) -> tuple[str, ...]:
+        """The partitions that hold the watermark back: those that have come least far."""
+        mark = self.watermark()
+        return tuple(name for name, t in self._greatest.items() if t == mark and name not in self._silent)[:5]
+
     def state(self) -> dict[str, int]:
         return dict(self._greatest)
 

@@ -46,6 +46,7 @@ _OBSERVED = (
     "epochs",
     "epoch_age",
     "watermark",
+    "held_by",
     "complete",
 )
 

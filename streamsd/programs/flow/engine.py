@@ -119,6 +119,9 @@ class Engine:
             one = told[name]
             assert isinstance(one, dict)
             one.update(figures)
+        watermark, held_by = self._front.time()
+        if watermark is not None or held_by:
+            made["watermark"], made["held_by"] = watermark, list(held_by)
         return made | dict(self.standing.counts())
 
     # --- change

@@ -6,7 +6,7 @@ import asyncio
 import ssl
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +38,12 @@ class Network:
     def run(self, work: Coroutine[Any, Any, T], timeout: float = 30.0) -> T:
         """Run it, and wait for its result. TimeoutError when that takes too long."""
         return self.spawn(work).result(timeout)
+
+    def settle(self, work: Coroutine[Any, Any, object], timeout: float = 5.0) -> None:
+        """Run what tidies up at the end: it may take that long, and it may fail."""
+        future = self.spawn(work)
+        wait([future], timeout)
+        future.cancel()
 
     def soon(self, function: Any, *arguments: Any) -> None:
         """Call a function in the loop's thread."""

@@ -87,4 +87,4 @@ class NatsOutlet(Outlet):
 
     def close(self) -> None:
         if self._client is not None:
-            self._place.network.run(self._client.close(), 10.0)
+            self._place.network.settle(self._client.close())

@@ -15,10 +15,12 @@ import nats.js.errors
 from streamsd.core.report import JsonValue
 from streamsd.flow.spec.sources import NatsSource
 from streamsd.programs.flow.ends import Place
-from streamsd.programs.flow.intake import QueueIntake
+from streamsd.programs.flow.intake import Inbox, QueueIntake
 from streamsd.programs.flow.nats_options import options
 
-_ACK_WAIT = 60.0
+_ACK_WAIT = 20.0
+"""Seconds after which JetStream gives a message again that nobody acknowledged: after a crash, how long it takes until
+the last messages come again."""
 _FETCH = 1000
 
 
@@ -35,7 +37,10 @@ class NatsIntake(QueueIntake):
         self._client: Any = None
         self._room = asyncio.Event()
         self.inbox.on_room = lambda: place.network.soon(self._room.set)
-        self.lost = 0
+        if spec.stream is not None:
+            # Few enough to be stored before they would be given again.
+            self.inbox = Inbox(messages=4 * _FETCH)
+            self.inbox.on_room = lambda: place.network.soon(self._room.set)
 
     def start(self, position: Any) -> None:
         self._place.network.spawn(self._run())
@@ -113,4 +118,4 @@ class NatsIntake(QueueIntake):
         client = self._client
         if client is not None and self._spec.stream is not None:
             # Acknowledgements that are on their way go out first.
-            self._place.network.run(client.drain(), 10.0)
+            self._place.network.settle(client.flush(timeout=5))

@@ -1,0 +1,109 @@
+"""Real brokers and databases for tests, each on ports of its own, ended by pid."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.e2e.flow.processes import free_port, until
+from tests.programs_needed import need
+
+
+class Broker:
+    """A server process that can be stopped and started again on the same port."""
+
+    def __init__(self, argv: list[str], port: int, log: Path, user: str | None = None) -> None:
+        self.argv, self.port, self.log, self.user = argv, port, log, user
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.argv, stdout=log, stderr=log, user=self.user)
+        until(self._answers, f"{self.argv[0]} on port {self.port}\n{self.log.read_text()[-2000:]}")
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log.read_text()[-2000:]
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=5):
+            return True
+        return False
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(how)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+@contextlib.contextmanager
+def running(broker: Broker) -> Iterator[Broker]:
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()
+
+
+@contextlib.contextmanager
+def mosquitto(directory: Path) -> Iterator[Broker]:
+    """With its default limit of 20 unacknowledged messages, as people have it."""
+    program = need("mosquitto")
+    port = free_port()
+    config = directory / "mosquitto.conf"
+    config.write_text(
+        f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 0\n"
+        f"user {'root' if os.geteuid() == 0 else ''}\n"
+    )
+    with running(Broker([program, "-c", str(config)], port, directory / "mosquitto.log")) as broker:
+        yield broker
+
+
+@contextlib.contextmanager
+def nats_server(directory: Path) -> Iterator[Broker]:
+    beside = Path(sys.executable).parent / "nats-server"
+    program = str(beside) if beside.exists() else need("nats-server")
+    port = free_port()
+    argv = [program, "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(directory / "jetstream")]
+    with running(Broker(argv, port, directory / "nats.log")) as broker:
+        yield broker
+
+
+@contextlib.contextmanager
+def postgres(directory: Path) -> Iterator[tuple[Broker, str]]:
+    """The server and its URL. It does not run as root, so that it gets a directory of its own."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    found = shutil.which("initdb") or (str(programs[-1] / "initdb") if programs else need("initdb"))
+    program = Path(found).resolve().parent
+    user = "nobody" if os.geteuid() == 0 else None
+    data = Path(tempfile.mkdtemp(prefix="flow-pg-"))
+    try:
+        if user:
+            shutil.chown(data, user)
+        subprocess.run(
+            [str(program / "initdb"), "-D", str(data), "-A", "trust", "-U", "flow", "--no-sync"],
+            check=True,
+            user=user,
+            capture_output=True,
+            cwd="/",
+        )
+        port = free_port()
+        argv = [str(program / "postgres"), "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", "", "-F"]
+        broker = Broker(argv, port, directory / "postgres.log", user)
+        try:
+            broker.start()
+            yield broker, f"postgresql://flow@127.0.0.1:{port}/postgres"
+        finally:
+            broker.stop(signal.SIGINT)
+    finally:
+        shutil.rmtree(data, ignore_errors=True)

@@ -1,0 +1,333 @@
+"""MQTT, Kafka, NATS and PostgreSQL: nothing lost when the flow, or the broker, is killed under load."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.flow import brokers
+from tests.e2e.flow.processes import free_port, until
+from tests.programs_needed import need_module
+
+FAST = {"epoch": "150ms"}
+
+
+@pytest.fixture(scope="module")
+def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[brokers.Broker]:
+    need_module("paho.mqtt")
+    with brokers.mosquitto(tmp_path_factory.mktemp("mosquitto")) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[brokers.Broker]:
+    need_module("nats")
+    with brokers.nats_server(tmp_path_factory.mktemp("nats")) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def kafka() -> Iterator[str]:
+    """librdkafka's mock broker: for what a client does, not for speed."""
+    need_module("confluent_kafka")
+    from confluent_kafka import Producer
+
+    keeper = Producer({"test.mock.num.brokers": 1, "log_level": 0})
+    broker = keeper.list_topics(timeout=30).brokers[1]
+    yield f"{broker.host}:{broker.port}"
+    del keeper
+
+
+def numbers(one: Any, name: str = "out.ndjson") -> list[int]:
+    return [row["i"] for row in one.lines(name)]
+
+
+class Publisher:
+    """Publishes numbers with paho, and waits until the broker has each."""
+
+    def __init__(self, port: int) -> None:
+        import paho.mqtt.client as paho
+        from paho.mqtt.enums import CallbackAPIVersion
+
+        self.client = paho.Client(CallbackAPIVersion.VERSION2)
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+
+    def send(self, topic: str, first: int, end: int, qos: int) -> None:
+        infos = [self.client.publish(topic, json.dumps({"i": i}), qos) for i in range(first, end)]
+        for info in infos:
+            info.wait_for_publish(60)
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+@pytest.fixture
+def publisher(mosquitto: brokers.Broker) -> Iterator[Publisher]:
+    made = Publisher(mosquitto.port)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_mqtt_messages_of_qos_1_survive_three_kills(flow, mosquitto, publisher, version):
+    topic = f"kill/{version.replace('.', '-')}"
+    one = flow(
+        {
+            "source": {"mqtt": {"port": mosquitto.port, "topics": [f"{topic}/+"], "qos": 1, "version": version}},
+            "steps": [{"set": {"topic": "coalesce(meta('topic'), '?')"}}],
+            "sink": {"file": {"path": "out.ndjson"}},
+            "recovery": FAST,
+        }
+    ).start()
+    one.until(lambda seen: seen["sources"]["in"]["connected"], "a session")
+    count = 9000
+    sending = threading.Thread(target=publisher.send, args=(f"{topic}/a", 0, count, 1))
+    sending.start()
+    for goal in (500, 2500, 4500):
+        until(lambda goal=goal: len(one.lines("out.ndjson")) > goal, f"results\n{one.log()}")
+        one.kill()
+        one.start()
+    sending.join()
+    until(lambda: len(set(numbers(one))) == count, f"all numbers\n{one.log()}")
+    assert set(numbers(one)) == set(range(count))
+    assert {row["topic"] for row in one.lines("out.ndjson")} == {f"{topic}/a"}
+    # What is sent while the flow is away waits for it.
+    one.until(lambda seen: seen["sources"]["in"]["connected"], "a session")
+    assert one.stop() == 0
+    publisher.send(f"{topic}/a", count, count + 100, 1)
+    one.start()
+    until(lambda: len(set(numbers(one))) == count + 100, "what was sent meanwhile")
+
+
+def test_mqtt_qos_2_comes_once_and_topics_that_are_given_up_are_unsubscribed(flow, mosquitto, publisher):
+    spec = {
+        "source": {"mqtt": {"port": mosquitto.port, "topics": ["two/a", "two/b"], "qos": 2}},
+        "sink": {"file": {"path": "out.ndjson"}},
+        "recovery": FAST,
+    }
+    one = flow(spec).start()
+    one.until(lambda seen: seen["sources"]["in"]["connected"], "a session")
+    publisher.send("two/a", 0, 500, 2)
+    until(lambda: len(numbers(one)) >= 500, "results")
+    assert sorted(numbers(one)) == list(range(500))
+    assert one.stop() == 0
+    one.change({**spec, "source": {"mqtt": {**spec["source"]["mqtt"], "topics": ["two/b"]}}})
+    one.start()
+    one.until(lambda seen: seen["sources"]["in"]["connected"], "a session")
+    publisher.send("two/a", 1000, 1010, 2)
+    publisher.send("two/b", 2000, 2010, 2)
+    until(lambda: 2009 in numbers(one), "the topic that is left")
+    assert not set(numbers(one)) & set(range(1000, 1010))
+
+
+def test_mqtt_to_mqtt_through_a_restart_of_the_broker(flow, tmp_path):
+    with brokers.mosquitto(tmp_path) as broker:
+        one = flow(
+            {
+                "source": {"generator": {"fields": {"i": "n", "room": "f'r{n % 3}'"}, "count": 3000, "rate": 1000}},
+                "schema": {"i": "int", "room": "str"},
+                "sink": {"mqtt": {"port": broker.port, "topic": "rooms/{room}", "qos": 1}},
+                "recovery": FAST,
+            }
+        )
+        reader = flow(
+            {
+                "source": {"mqtt": {"port": broker.port, "topics": ["rooms/#"], "qos": 1}},
+                "sink": {"file": {"path": "out.ndjson"}},
+                "recovery": FAST,
+            },
+            "reader",
+        ).start()
+        reader.until(lambda seen: seen["sources"]["in"]["connected"], "a session")
+        one.start()
+        until(lambda: len(numbers(reader)) > 300, "results")
+        broker.stop()
+        until(
+            lambda: (found := reader.report()) and found.reason == "SourceUnreachable", "a report that names the broker"
+        )
+        broker.start()
+        reader.until(lambda seen: seen["sources"]["in"]["connected"], "a session again")
+        one.complete()
+        # The broker keeps nothing over its restart: what the reader missed while it was away is the broker's loss, and
+        # nothing that was published after is.
+        until(lambda: numbers(reader)[-1] == 2999, "the last number")
+        assert Counter(numbers(reader)).most_common(1)[0][1] <= 2
+        assert not reader.report().degraded
+
+
+def test_a_topic_made_of_a_message_cannot_break_the_client(flow, mosquitto):
+    one = flow(
+        {
+            "source": {"generator": {"fields": {"room": "'a' if n == 0 else 'x/#' if n == 1 else ''"}, "count": 3}},
+            "schema": {"room": "str"},
+            "sink": {"mqtt": {"port": mosquitto.port, "topic": "{room}"}},
+        }
+    ).start()
+    observed = one.complete()
+    assert observed["sinks"]["out"]["results"] == 1
+    assert observed["dead_reasons"] == {"bad-address": 2}
+
+
+def test_wrong_credentials_and_a_closed_port_are_told(flow, mosquitto, tmp_path):
+    config = tmp_path / "locked.conf"
+    port = free_port()
+    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous false\n")
+    from tests.programs_needed import need
+
+    with brokers.running(brokers.Broker([need("mosquitto"), "-c", str(config)], port, tmp_path / "locked.log")):
+        one = flow({"source": {"mqtt": {"port": port, "topics": ["x"]}}, "sink": {"discard": {}}}).start()
+        until(lambda: (found := one.report()) and "not authorized" in found.message, "a report that says so")
+        assert one.report().reason == "SourceUnreachable"
+    until(lambda: "refused" in one.report().message, "a report that says that nobody listens")
+
+
+def test_kafka_to_kafka_with_kills_has_every_record_once_in_the_windows(flow, kafka):
+    from confluent_kafka import Producer
+
+    count = 12_000
+    producer = Producer({"bootstrap.servers": kafka, "log_level": 0})
+    for i in range(count):
+        while True:
+            try:
+                producer.produce("numbers", json.dumps({"i": i, "ts": i}), partition=i % 4)
+                break
+            except BufferError:
+                producer.poll(0.1)
+        producer.poll(0)
+    producer.flush(60)
+    source = {"kafka": {"brokers": [kafka], "topics": ["numbers"], "group": "flow"}, "limit": {"messages": 8000}}
+    window = {"tumbling": "1s", "time": "ts", "lateness": "5s", "emit": {"n": "count()", "total": "sum(i)"}}
+    one = flow(
+        {
+            "source": source,
+            "schema": {"i": "int", "ts": "time_ms"},
+            "steps": [{"window": window}],
+            "sinks": {
+                "file": {"file": {"path": "out.ndjson"}, "delivery": "exactly_once"},
+                "topic": {"kafka": {"brokers": [kafka], "topic": "windows", "key": "{str(window_start)}"}},
+            },
+            "recovery": FAST,
+        }
+    )
+    for goal in (2000, 3000):
+        one.start()
+        one.until(lambda seen, goal=goal: seen["sources"]["in"]["messages"] > goal, "records")
+        one.kill()
+    one.start()
+    one.until(lambda seen: len(one.lines("out.ndjson")) >= 6, "windows")
+    # Windows close when every partition has passed them: the newest five seconds stay open.
+    assert one.stop() == 0
+    found = one.lines("out.ndjson")
+    assert [row["window_start"] for row in found] == [k * 1000 for k in range(len(found))]
+    for row in found:
+        first = row["window_start"]
+        assert (row["n"], row["total"]) == (1000, sum(range(first, first + 1000)))
+
+
+def test_nats_and_jetstream(flow, nats):
+    url = f"nats://127.0.0.1:{nats.port}"
+    make_stream(url, "work", "work.>")
+    maker = flow(
+        {
+            "source": {"generator": {"fields": {"i": "n"}, "count": 5000}},
+            "schema": {"i": "int"},
+            "sink": {"nats": {"servers": [url], "subject": "work.{str(i % 2)}", "stream": True}},
+            "recovery": FAST,
+        },
+        "maker",
+    ).start()
+    maker.complete()
+    taker = flow(
+        {
+            "source": {"nats": {"servers": [url], "subject": "work.*", "stream": "work"}, "limit": {"messages": 4000}},
+            "sinks": {
+                "file": {"file": {"path": "out.ndjson"}},
+                "core": {"nats": {"servers": [url], "subject": "done"}},
+            },
+            "recovery": FAST,
+        },
+        "taker",
+    ).start()
+    listener = flow(
+        {
+            "source": {"nats": {"servers": [url], "subject": "done"}},
+            "sink": {"file": {"path": "out.ndjson"}},
+            "recovery": FAST,
+        },
+        "listener",
+    ).start()
+    until(lambda: len(numbers(taker)) > 500, f"results\n{taker.log()}")
+    taker.kill()
+    taker.start()
+    until(lambda: len(set(numbers(taker))) == 5000, f"every message\n{taker.log()}")
+    until(lambda: len(numbers(listener)) > 0, f"results of core NATS\n{listener.log()}")
+    assert taker.stop() == 0
+    again = flow(taker_spec(url), "taker").start()
+    again.until(lambda seen: seen["sources"]["in"]["connected"], "a connection")
+    again.close()
+
+
+def taker_spec(url: str) -> dict[str, Any]:
+    return {
+        "source": {"nats": {"servers": [url], "subject": "work.*", "stream": "work"}},
+        "sinks": {"file": {"file": {"path": "out.ndjson"}}, "core": {"nats": {"servers": [url], "subject": "done"}}},
+        "recovery": FAST,
+    }
+
+
+def make_stream(url: str, name: str, subject: str) -> None:
+    import asyncio
+
+    import nats
+
+    async def make() -> None:
+        client = await nats.connect(url)
+        await client.jetstream().add_stream(name=name, subjects=[subject])
+        await client.close()
+
+    asyncio.run(make())
+
+
+def test_postgres_rows_are_there_once_through_kills_of_the_flow_and_the_server(flow, tmp_path: Path):
+    need_module("psycopg")
+    import psycopg
+
+    (tmp_path / "flow").mkdir()
+    lines = "".join(
+        json.dumps({"i": i, "k": f"k{i % 7}", "at": f"2030-01-01T00:00:{i % 60:02}Z"}) + "\n" for i in range(10_000)
+    )
+    (tmp_path / "flow/in.ndjson").write_text(lines)
+    with brokers.postgres(tmp_path) as (server, url):
+        one = flow(
+            {
+                "source": {"file": {"path": "in.ndjson"}, "limit": {"messages": 5000}},
+                "schema": {"i": "int", "k": "str", "at": "time"},
+                "sinks": {
+                    "rows": {"postgres": {"url": url, "table": "rows"}, "delivery": "exactly_once"},
+                    "newest": {"postgres": {"url": url, "table": "newest", "key": ["k"]}},
+                },
+                "recovery": FAST,
+            }
+        ).start()
+        one.until(lambda seen: seen["sources"]["in"]["messages"] > 2000, "progress")
+        one.kill()
+        one.start()
+        one.until(lambda seen: seen["sources"]["in"]["messages"] > 1500, "progress")
+        server.stop(brokers.signal.SIGQUIT)
+        until(lambda: one.report().reason == "SinkUnreachable", "a report that names the server")
+        server.start()
+        one.complete()
+        with psycopg.connect(url) as database:
+            assert database.execute("select i from rows order by streamsd_seq").fetchall() == [
+                (i,) for i in range(10_000)
+            ]
+            newest = dict(database.execute("select k, i from newest").fetchall())
+        assert newest == {f"k{k}": max(i for i in range(10_000) if i % 7 == k) for k in range(7)}
