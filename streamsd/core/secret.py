@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 MASK = "***"
 
@@ -54,4 +54,4 @@ def _secret(value: object) -> Secret:
         return value
     if isinstance(value, str):
         return Secret(value)
-    raise ValueError("a secret is a text")
+    raise PydanticKnownError("string_type")

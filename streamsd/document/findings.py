@@ -42,6 +42,11 @@ class Findings:
             return
         self._all[diagnostic] = None
 
+    def leave_out(self, errors: int) -> None:
+        """Count errors that are not put into words, once there are too many."""
+        self.errors += errors
+        self._left_out += errors
+
     def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
         for diagnostic in diagnostics:
             self.add(diagnostic)

@@ -49,7 +49,12 @@ EXPRESSED_BY_CODE = frozenset(
 )
 """Codes of faults that only streamsd finds: a profile with no others may satisfy the schema."""
 
-_EXPRESSION = {"type": "string", "pattern": r"\$\{", "description": "An expression, such as ${var:x} or ${env:X}."}
+_EXPRESSION = {"$ref": "#/$defs/expression"}
+_EXPRESSION_ITSELF = {
+    "type": "string",
+    "pattern": r"\$\{",
+    "description": "An expression, such as ${var:x} or ${env:X}.",
+}
 _FILES = {"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string", "minLength": 1}}]}
 
 
@@ -155,7 +160,7 @@ def profile_schema(registry: Registry) -> Schema:
             },
             **sections,
         },
-        "$defs": dict(sorted(definitions.items())),
+        "$defs": {"expression": _EXPRESSION_ITSELF, **dict(sorted(definitions.items()))},
     }
 
 
@@ -261,7 +266,7 @@ def main() -> None:
     """Print the schema of the kinds that come with streamsd."""
     # By name: this room lies below the kinds and is given them; only this command has to find them itself.
     registry: Registry = importlib.import_module("streamsd.kinds").load_kinds()
-    sys.stdout.write(json.dumps(profile_schema(registry), indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(profile_schema(registry), indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -65,6 +65,9 @@ def _check(model: type[Spec], entry: Entry, findings: Findings, prefix: FieldPat
     try:
         spec = _validate(model, value)
     except ValidationError as error:
+        if findings.full:
+            findings.leave_out(error.error_count())
+            return Checked(None, (), ())
         texts = {_node_path(value, e["loc"]) for e in error.errors() if e["type"] == "string_type"}
         retyped = _as_text(value, texts, ()) if texts else value
         try:
@@ -171,7 +174,7 @@ def _as_text(node: Node, paths: set[FieldPath], here: FieldPath) -> Node:
 
 def _inline_secrets(value: object, node: Node | None, path: FieldPath) -> Iterator[FieldPath]:
     if isinstance(value, Secret):
-        if isinstance(node, ScalarNode) and isinstance(node.value, str):
+        if isinstance(node, ScalarNode) and isinstance(node.value, str) and not isinstance(node, EnvNode):
             yield path
     elif isinstance(value, BaseModel) and isinstance(node, MapNode):
         for name, info in type(value).model_fields.items():

@@ -257,8 +257,6 @@ def _diagnostic(error: _Error, model: type[BaseModel], entry: Entry, prefix: Fie
             )
         case "either":
             return say("value-type", f"{name} must be {error.context['wanted']}{found}", error.context["hint"])
-        case "value_error" if hidden and isinstance(node, ScalarNode):
-            return say("value-type", f"{name} must be a text", "put it in quotes")
         case "value_error" | "assertion_error":
             return say("value-invalid", f"{name}: {error.context.get('error', error.message)}")
         case "string_pattern_mismatch":
@@ -313,8 +311,10 @@ def _found(node: Node) -> str:
 def _type_hint(wanted: str, node: Node | None, name: str, hidden: bool) -> str:
     if wanted == "a mapping":
         return f"write {name}: {{...}} or its fields on the lines below"
-    if not isinstance(node, ScalarNode) or hidden:
+    if not isinstance(node, ScalarNode):
         return ""
+    if hidden:
+        return "put it in quotes" if wanted == "a text" else ""
     text = shown(node.text).strip("'")
     if node.value is None:
         return "leave the key out, or write a value"
