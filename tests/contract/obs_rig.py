@@ -40,11 +40,12 @@ def until(holds: Callable[[], object], what: str, within: float = PATIENCE) -> N
 
 
 @contextlib.contextmanager
-def xvfb() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A display of a free number."""
+def xvfb(*options: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A display of a free number, or of the one among the options."""
     program = need("Xvfb")
     read, write = os.pipe()
-    argv = [program, "-displayfd", str(write), "-screen", "0", "1024x768x24", "-nolisten", "tcp", "-noreset", "-ac"]
+    argv = [program, *options, "-displayfd", str(write), "-screen", "0", "1024x768x24"]
+    argv += ["-nolisten", "tcp", "-noreset", "-ac"]
     server = subprocess.Popen(argv, pass_fds=[write], stderr=subprocess.DEVNULL)
     os.close(write)
     try:

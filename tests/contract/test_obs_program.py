@@ -22,11 +22,11 @@ from streamsd.programs.director.commands import plain
 from streamsd.programs.director.model import Owned
 from streamsd.programs.director.parse import parse_desired
 from streamsd.programs.director.reconcile import Outcome, Reconciler
-from tests.contract.obs_documents import color, document, item, show
-from tests.contract.obs_rig import Studio, studio, until
+from streamsd.programs.director.session import Session
+from tests.contract.obs_documents import VIDEO, color, document, item, show
+from tests.contract.obs_rig import Studio, studio, until, xvfb
 
 NOTHING = Owned()
-
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +184,31 @@ def test_a_kind_changed_under_the_same_name_is_replaced(client: Client, reconcil
     assert client.call("GetInputSettings", {"inputName": "x"})["inputKind"] == "text_ft2_source_v2"
 
 
+def test_a_captured_display_that_starts_anew_is_seen_again(obs: Studio, client: Client) -> None:
+    session = Session(client, None, frozenset())
+
+    def doc(server: str) -> dict[str, Any]:
+        settings = {"advanced": True, "server": server, "screen": 0}
+        screen = {"kind": "xshm_input", "settings": settings}
+        items = [item("screen", bounds_type="OBS_BOUNDS_STRETCH", bounds_width=640.0, bounds_height=360.0)]
+        scenes = [{"name": "main", "items": items}]
+        return document(scenes=scenes, inputs={"screen": screen}, program="main", video=VIDEO)
+
+    with xvfb("-wr") as (server, _):
+        desired = parse_desired(doc(server))
+        assert session.converge(desired, NOTHING).converged
+        session.tend(desired)
+        until(lambda: _near(_shot(client).at(20, 300), (255, 255, 255)), "the white display is seen")
+    session.tend(desired)
+    with xvfb(server):
+
+        def seen() -> bool:
+            session.tend(desired)
+            return _near(_shot(client).at(20, 300), (0, 0, 0))
+
+        until(seen, "the new display, a black one, is seen")
+
+
 def test_what_obs_does_not_take_is_said_and_does_not_stop_the_rest(reconciler: Reconciler) -> None:
     gain = {"name": "gain", "kind": "gain_filter", "settings": {}, "enabled": True}
     doc = document(
@@ -293,12 +318,16 @@ class Picture:
         return red, green, blue
 
 
+def _shot(client: Client) -> Picture:
+    shot = client.call("GetSourceScreenshot", {"sourceName": "main", "imageFormat": "ppm"})
+    return Picture(base64.b64decode(str(shot["imageData"]).partition(",")[2]))
+
+
 def _picture(client: Client) -> Picture:
     """What is on air, once something is drawn."""
     deadline = time.monotonic() + 30
     while True:
-        shot = client.call("GetSourceScreenshot", {"sourceName": "main", "imageFormat": "ppm"})
-        picture = Picture(base64.b64decode(str(shot["imageData"]).partition(",")[2]))
+        picture = _shot(client)
         if any(picture.at(20, 300)) or time.monotonic() > deadline:
             return picture
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from streamsd.core.report import JsonValue
+from streamsd.programs.director.captures import Captures
 from streamsd.programs.director.changes import Impossible
 from streamsd.programs.director.client import Client, Data, ObsEvent, Request
 from streamsd.programs.director.collection import CollectionFile
@@ -84,6 +85,7 @@ class Session:
         self.outputs = OutputKeeper(client)
         self._reconciler = Reconciler(client, Reader(client), self.outputs, files)
         self._reconciler.kept.update(kept)
+        self._captures = Captures()
         self.outcome: Outcome | None = None
         self.output_findings: tuple[Impossible, ...] = ()
         self.mutating = 0
@@ -172,9 +174,13 @@ class Session:
         return outcome
 
     def tend(self, desired: Desired) -> None:
-        """Look after the outputs; once the first comparison is done, so that nothing streams half a scene."""
+        """Look after captured displays and the outputs. No output is started before the first comparison is done, so
+        that nothing streams half a scene."""
         self.outputs.look()
         self.stats = self._statistics()
+        renewed = self._captures.renewed(desired.studio.inputs)
+        if renewed:
+            self.client.batch(renewed)
         wanted = desired.outputs
         if self.outcome is not None:
             self.output_findings = tuple(self.outputs.tend(wanted))
