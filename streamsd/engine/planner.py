@@ -322,7 +322,7 @@ def _build(
         for leader in generation.resources[address].follows if address in generation.resources else ():
             followers.setdefault(leader, []).append(address)
     actions = tuple(
-        _action(address, decision, generation, views, decisions, followers)
+        _action(address, decision, generation, previous, views, decisions, followers)
         for address, decision in sorted(decisions.items())
     )
     return Plan(actions, tuple(steps), {i: frozenset(a) for i, a in after.items()})
@@ -417,6 +417,7 @@ def _action(
     address: Address,
     decision: _Decision,
     generation: Generation,
+    previous: Generation,
     views: Mapping[Address, ResourceView],
     decisions: Mapping[Address, _Decision],
     followers: Mapping[Address, list[Address]],
@@ -427,7 +428,7 @@ def _action(
         kind = ActionKind.DELETE
     elif decision.fresh and decision.start:
         kind = ActionKind.CREATE
-    elif decision.start or decision.stop:
+    elif (decision.start or decision.stop) and not _in_place(address, decision, generation, previous):
         replaces = any(change.policy is OnChange.REPLACE for change in decision.fields)
         kind = ActionKind.REPLACE if replaces else ActionKind.RESTART
     else:
@@ -452,6 +453,14 @@ def _action(
     )
 
 
+def _in_place(address: Address, decision: _Decision, generation: Generation, previous: Generation) -> bool:
+    """Whether all that starts is new and all that ends leaves: every process that was and is declared stays."""
+    was, now = previous.resources.get(address), generation.resources.get(address)
+    if was is None or now is None or not decision.fields:
+        return False
+    return not (decision.start & was.hashes.keys() or decision.stop & now.hashes.keys())
+
+
 def _cause(decision: _Decision, kind: ActionKind) -> str:
     if kind is ActionKind.CREATE:
         return "declared, does not run"
@@ -460,4 +469,4 @@ def _cause(decision: _Decision, kind: ActionKind) -> str:
         for change in decision.fields
         if change.policy is not OnChange.NONE
     ]
-    return "; ".join(words[:4] or decision.causes[:3])
+    return "; ".join(words[:4] or list(dict.fromkeys(decision.causes))[:3])
