@@ -7,40 +7,17 @@ than what it follows, whoever restarted that and whenever. Applying a plan makes
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 
 from streamsd.core.address import Address
 from streamsd.core.change import FieldChange, OnChange, changed_fields
 from streamsd.core.diagnostics import dotted
 from streamsd.core.kind import Spec
 from streamsd.core.unit import Limits
-from streamsd.engine.desired import Desired, Generation, start_levels
-from streamsd.engine.plan import Action, ActionKind, Patch, Plan, Start, Step, Stop
+from streamsd.engine.decision import Decision
+from streamsd.engine.desired import Desired, Generation
+from streamsd.engine.plan import Action, ActionKind, Plan
+from streamsd.engine.steps import steps_of
 from streamsd.engine.view import ResourceView, UnitView
-
-
-@dataclass
-class _Decision:
-    """What one resource needs."""
-
-    stop: set[str] = field(default_factory=set)
-    start: set[str] = field(default_factory=set)
-    failing: set[str] = field(default_factory=set)
-    """Those among the stopped that no longer work: what follows them does not have to let go of them first."""
-    patch: set[str] = field(default_factory=set)
-    limits: set[str] = field(default_factory=set)
-    causes: list[str] = field(default_factory=list)
-    fields: tuple[FieldChange, ...] = ()
-    delete: bool = False
-    fresh: bool = False
-    """Nothing of it runs or ran."""
-    drift: bool = False
-    """What runs differs though no field was edited."""
-
-    @property
-    def empty(self) -> bool:
-        return not (self.stop or self.start or self.patch or self.limits or self.delete)
-
 
 _NO_VIEW = ResourceView()
 
@@ -58,12 +35,12 @@ def plan(
     needs others first); None: all. `forced`: roles that somebody asked to be restarted.
     """
     asked = forced or {}
-    decisions: dict[Address, _Decision] = {}
+    decisions: dict[Address, Decision] = {}
     wanted = set(generation.resources) | set(views) if scope is None else set(scope)
     for address in sorted(wanted - set(generation.resources)):
         if address in views and views[address].units:
             roles = set(views[address].units)
-            decisions[address] = _Decision(stop=roles, delete=True, causes=["no longer declared"])
+            decisions[address] = Decision(stop=roles, delete=True, causes=["no longer declared"])
     for address in _in_order(generation, wanted):
         desired = generation.resources[address]
         view = views.get(address, _NO_VIEW)
@@ -94,8 +71,8 @@ def _in_order(generation: Generation, wanted: set[Address]) -> list[Address]:
 
 def _decide(
     desired: Desired, view: ResourceView, generation: Generation, previous: Generation, asked: frozenset[str]
-) -> _Decision:
-    decision = _Decision(fresh=not view.units)
+) -> Decision:
+    decision = Decision(fresh=not view.units)
     if view.held:
         running = {role for role, unit in view.units.items() if unit.running}
         if running:
@@ -131,7 +108,7 @@ def _decide(
     return decision
 
 
-def _decide_unit(decision: _Decision, wanted: str, role: str, seen: UnitView, asked: bool, why: str) -> None:
+def _decide_unit(decision: Decision, wanted: str, role: str, seen: UnitView, asked: bool, why: str) -> None:
     """`wanted`: the spec hash to run with. `why`: what led to another one, where it was no field of the resource."""
     observed = seen.observed
     if observed is None:
@@ -169,10 +146,10 @@ def _edit_words(desired: Desired, generation: Generation, previous: Generation) 
 
 
 def _follow(
-    decision: _Decision,
+    decision: Decision,
     desired: Desired,
     views: Mapping[Address, ResourceView],
-    decisions: Mapping[Address, _Decision],
+    decisions: Mapping[Address, Decision],
     generation: Generation,
     gated: bool,
 ) -> None:
@@ -180,7 +157,7 @@ def _follow(
     with that while something else that they depend on is down. Nothing is taken away under them."""
     view = views.get(desired.address, _NO_VIEW)
     for target in sorted(desired.follows):
-        leader = decisions.get(target, _Decision())
+        leader = decisions.get(target, Decision())
         leads = views.get(target, _NO_VIEW)
         needed = generation.resources[target].required
         taken = any(leads.unit(role).running for role in needed & (leader.stop - leader.failing))
@@ -199,7 +176,7 @@ def _follow(
                 decision.causes.append(f"{target} {words}")
 
 
-def _follow_within(decision: _Decision, desired: Desired, view: ResourceView) -> None:
+def _follow_within(decision: Decision, desired: Desired, view: ResourceView) -> None:
     """Roles that follow a role of the same resource that starts anew, and those that follow them."""
     moved = True
     while moved:
@@ -220,7 +197,7 @@ def _follow_within(decision: _Decision, desired: Desired, view: ResourceView) ->
                     break
 
 
-def _gate_within(decision: _Decision, desired: Desired, view: ResourceView) -> None:
+def _gate_within(decision: Decision, desired: Desired, view: ResourceView) -> None:
     """Within a resource, as `_gated` between them: what comes after a role that waits to be restarted waits too."""
     moved = True
     while moved:
@@ -234,14 +211,14 @@ def _gate_within(decision: _Decision, desired: Desired, view: ResourceView) -> N
                 moved = True
 
 
-def _comes(role: str, decision: _Decision, view: ResourceView) -> bool:
+def _comes(role: str, decision: Decision, view: ResourceView) -> bool:
     return role in decision.start or (view.unit(role).ready and role not in decision.stop)
 
 
 def _gated(
     desired: Desired,
     views: Mapping[Address, ResourceView],
-    decisions: Mapping[Address, _Decision],
+    decisions: Mapping[Address, Decision],
     generation: Generation,
 ) -> bool:
     """Whether something that it depends on neither runs nor is about to."""
@@ -256,11 +233,11 @@ def is_started(desired: Desired | None, view: ResourceView) -> bool:
     return _will_have_started(desired, view, None)
 
 
-def _will_have_started(desired: Desired | None, view: ResourceView, decision: _Decision | None) -> bool:
+def _will_have_started(desired: Desired | None, view: ResourceView, decision: Decision | None) -> bool:
     """The same for when what was decided is done."""
     if desired is None or view.held:
         return False
-    return all(_comes(role, decision or _Decision(), view) for role in desired.required)
+    return all(_comes(role, decision or Decision(), view) for role in desired.required)
 
 
 def _fields(old: Spec, new: Spec) -> tuple[FieldChange, ...]:
@@ -283,40 +260,11 @@ def _limits_text(limits: Limits) -> str:
 
 
 def _build(
-    decisions: Mapping[Address, _Decision],
+    decisions: Mapping[Address, Decision],
     generation: Generation,
     previous: Generation,
     views: Mapping[Address, ResourceView],
 ) -> Plan:
-    steps: list[Step] = []
-    stop_of: dict[Address, int] = {}
-    last_of: dict[Address, int] = {}
-    after: dict[int, set[int]] = {}
-
-    def add(step: Step) -> int:
-        steps.append(step)
-        index = len(steps) - 1
-        after[index] = set()
-        if step.address in last_of:
-            after[index].add(last_of[step.address])
-        last_of[step.address] = index
-        return index
-
-    for address, decision in decisions.items():
-        if decision.stop or decision.delete:
-            levels = _stop_levels(address, decision.stop, generation, previous)
-            stop_of[address] = add(Stop(address, frozenset(decision.stop), decision.delete, levels))
-    first_other: dict[Address, int] = {}
-    for address, decision in decisions.items():
-        if decision.start:
-            # it sets every live part that differs, of the processes that stay too
-            first_other[address] = add(Start(address, frozenset(decision.start)))
-            if decision.limits:
-                add(Patch(address, frozenset(), frozenset(decision.limits)))
-        elif decision.patch or decision.limits:
-            first_other[address] = add(Patch(address, frozenset(decision.patch), frozenset(decision.limits)))
-    if len(steps) > 1:
-        _edges(decisions, generation, previous, views, stop_of, first_other, last_of, after)
     followers: dict[Address, list[Address]] = {}
     for address in decisions:
         for leader in generation.resources[address].follows if address in generation.resources else ():
@@ -325,101 +273,17 @@ def _build(
         _action(address, decision, generation, previous, views, decisions, followers)
         for address, decision in sorted(decisions.items())
     )
-    return Plan(actions, tuple(steps), {i: frozenset(a) for i, a in after.items()})
-
-
-def _stop_levels(
-    address: Address, roles: set[str], generation: Generation, previous: Generation
-) -> tuple[tuple[str, ...], ...]:
-    """The reverse of the order they were started in, as far as it is known; what is not comes first."""
-    known = previous.resources.get(address) or generation.resources.get(address)
-    levels = start_levels(known.compiled, roles) if known else []
-    rest = roles.difference(*levels)
-    return tuple(tuple(sorted(level)) for level in ([rest] if rest else []) + levels[::-1])
-
-
-def _edges(
-    decisions: Mapping[Address, _Decision],
-    generation: Generation,
-    previous: Generation,
-    views: Mapping[Address, ResourceView],
-    stop_of: Mapping[Address, int],
-    first_other: Mapping[Address, int],
-    last_of: Mapping[Address, int],
-    after: Mapping[int, set[int]],
-) -> None:
-    """Dependents stop first and start last; a change in place comes between. What takes over a port or a display waits
-    until its holder has let go of it."""
-    holders = {
-        (claim.what, claim.which): index
-        for address, index in stop_of.items()
-        if address in previous.resources
-        for claim in previous.resources[address].compiled.claims
-    }
-    # what has ended by itself comes back without waiting for those that lost it to let go
-    gone = {
-        address
-        for address in first_other
-        if decisions[address].start
-        and not any(views.get(address, _NO_VIEW).unit(role).running for role in decisions[address].stop)
-    }
-    for address in decisions:
-        desired = generation.resources.get(address)
-        if desired is None:
-            continue
-        for target in desired.dependencies:
-            if target not in gone:
-                _stops_before(address, target, stop_of, first_other, after)
-            if target in decisions and address in first_other:
-                after[first_other[address]].add(last_of[target])
-        for claim in desired.compiled.claims if holders else ():
-            holder = holders.get((claim.what, claim.which))
-            if holder is not None and address in first_other and holder != stop_of.get(address):
-                after[first_other[address]].add(holder)
-    for address in stop_of:
-        was = previous.resources.get(address)
-        now = generation.resources.get(address)
-        for target in was.dependencies if was else ():
-            if target in gone or (now is not None and target in now.dependencies):
-                continue
-            # a reference that has been turned round: the new direction counts, or the two would wait for each other
-            if target in stop_of and _waits_for(stop_of[address], stop_of[target], after):
-                continue
-            _stops_before(address, target, stop_of, first_other, after)
-
-
-def _stops_before(
-    address: Address,
-    target: Address,
-    stop_of: Mapping[Address, int],
-    first_other: Mapping[Address, int],
-    after: Mapping[int, set[int]],
-) -> None:
-    if address in stop_of:
-        for index in (stop_of.get(target), first_other.get(target)):
-            if index is not None:
-                after[index].add(stop_of[address])
-
-
-def _waits_for(step: int, other: int, after: Mapping[int, set[int]]) -> bool:
-    """Whether a step comes after another, directly or through others."""
-    waiting, seen = [step], {step}
-    while waiting:
-        for before in after[waiting.pop()] - seen:
-            if before == other:
-                return True
-            seen.add(before)
-            waiting.append(before)
-    return False
+    steps, after = steps_of(decisions, generation, previous, views)
+    return Plan(actions, steps, after)
 
 
 def _action(
     address: Address,
-    decision: _Decision,
+    decision: Decision,
     generation: Generation,
     previous: Generation,
     views: Mapping[Address, ResourceView],
-    decisions: Mapping[Address, _Decision],
+    decisions: Mapping[Address, Decision],
     followers: Mapping[Address, list[Address]],
 ) -> Action:
     stops_running = {r for r in decision.stop if views.get(address, _NO_VIEW).unit(r).running}
@@ -453,7 +317,7 @@ def _action(
     )
 
 
-def _in_place(address: Address, decision: _Decision, generation: Generation, previous: Generation) -> bool:
+def _in_place(address: Address, decision: Decision, generation: Generation, previous: Generation) -> bool:
     """Whether all that starts is new and all that ends leaves: every process that was and is declared stays."""
     was, now = previous.resources.get(address), generation.resources.get(address)
     if was is None or now is None or not decision.fields:
@@ -461,7 +325,7 @@ def _in_place(address: Address, decision: _Decision, generation: Generation, pre
     return not (decision.start & was.hashes.keys() or decision.stop & now.hashes.keys())
 
 
-def _cause(decision: _Decision, kind: ActionKind) -> str:
+def _cause(decision: Decision, kind: ActionKind) -> str:
     if kind is ActionKind.CREATE:
         return "declared, does not run"
     words = [
