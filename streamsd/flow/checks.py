@@ -20,6 +20,7 @@ _PACKAGES: dict[str, tuple[str, str]] = {
     "mqtt": ("paho.mqtt", "paho-mqtt"),
     "kafka": ("confluent_kafka", "confluent-kafka"),
     "nats": ("nats", "nats-py"),
+    "amqp": ("pika", "pika"),
     "websocket": ("picows", "picows"),
     "postgres": ("psycopg", "psycopg[binary]"),
 }

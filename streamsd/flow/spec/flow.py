@@ -8,17 +8,16 @@ from pydantic import Field, model_validator
 
 from streamsd.core.address import NAME_PATTERN
 from streamsd.core.change import OnChange
-from streamsd.core.kind import Spec
 from streamsd.core.units import Seconds, Size
 from streamsd.flow.spec.sinks import Sink
 from streamsd.flow.spec.sources import Source
 from streamsd.flow.spec.steps import Step
-from streamsd.flow.spec.words import FieldName, FieldType
+from streamsd.flow.spec.words import FieldName, FieldType, Part
 
 EndName = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 
-class DeadLetter(Spec):
+class DeadLetter(Part):
     """Where messages go that cannot be processed: a file of JSON lines with reason, message and the original bytes."""
 
     path: str | None = None
@@ -27,7 +26,7 @@ class DeadLetter(Spec):
     """From that size on a new file is begun; one old one is kept."""
 
 
-class Recovery(Spec):
+class Recovery(Part):
     """How a flow goes on after a crash or a restart."""
 
     enabled: bool = True
@@ -38,7 +37,7 @@ class Recovery(Spec):
     """A higher number begins with an empty state. Needed when the shape of a window, key, join or dedupe changes."""
 
 
-class FlowTest(Spec):
+class FlowTest(Part):
     """What a flow makes of an input: run by `streamsd flow test`, without sources or sinks."""
 
     name: str
@@ -53,7 +52,7 @@ class FlowTest(Spec):
     """How many messages come too late for their window."""
 
 
-class FlowSpec(Spec):
+class FlowSpec(Part):
     """A data flow: messages from sources, through steps, to sinks."""
 
     description: Annotated[str, OnChange.NONE] = ""

@@ -7,17 +7,16 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from streamsd.core.change import OnChange
-from streamsd.core.kind import Spec
 from streamsd.core.secret import Secret
 from streamsd.core.units import Seconds, Size
 from streamsd.flow.spec.sources import Listen, Port
 from streamsd.flow.spec.steps import Step
-from streamsd.flow.spec.words import Expression, FieldName, Login, Template, Tls
+from streamsd.flow.spec.words import Expression, FieldName, Login, Part, Template, Tls
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 
 
-class FileSink(Spec):
+class FileSink(Part):
     """Appends to a file. After a crash it is cut to where the state was stored: each result is in it exactly once."""
 
     path: str
@@ -28,11 +27,11 @@ class FileSink(Spec):
     """How many old ones are kept."""
 
 
-class Stdout(Spec):
+class Stdout(Part):
     """The standard output: for `streamsd flow run`."""
 
 
-class HttpSink(Spec):
+class HttpSink(Part):
     """A webhook: batches are sent with POST until the answer is 2xx."""
 
     url: Annotated[str, Field(pattern=r"^https?://")]
@@ -49,7 +48,7 @@ class HttpSink(Spec):
     """Certificates."""
 
 
-class MqttSink(Spec):
+class MqttSink(Part):
     """Publishes to an MQTT broker."""
 
     host: str = "127.0.0.1"
@@ -72,7 +71,7 @@ class MqttSink(Spec):
     """Encrypt the connection."""
 
 
-class KafkaSink(Spec):
+class KafkaSink(Part):
     """Produces to a Kafka topic."""
 
     brokers: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -91,7 +90,7 @@ class KafkaSink(Spec):
     """Encrypt the connections."""
 
 
-class NatsSink(Spec):
+class NatsSink(Part):
     """Publishes to NATS; with `stream: true`, to JetStream, and waits until it is stored."""
 
     servers: Annotated[tuple[str, ...], Field(min_length=1)] = ("nats://127.0.0.1:4222",)
@@ -106,7 +105,7 @@ class NatsSink(Spec):
     """Encrypt the connection."""
 
 
-class AmqpSink(Spec):
+class AmqpSink(Part):
     """Publishes to RabbitMQ, with confirmation."""
 
     host: str = "127.0.0.1"
@@ -125,7 +124,7 @@ class AmqpSink(Spec):
     """Encrypt the connection."""
 
 
-class TcpSink(Spec):
+class TcpSink(Part):
     """Lines to a TCP server."""
 
     host: str
@@ -136,7 +135,7 @@ class TcpSink(Spec):
     """Encrypt the connection."""
 
 
-class UdpSink(Spec):
+class UdpSink(Part):
     """One datagram each."""
 
     host: str
@@ -145,7 +144,7 @@ class UdpSink(Spec):
     """Its port."""
 
 
-class FanOut(Spec):
+class FanOut(Part):
     """A server that sends every result to all who are connected; who is too slow loses the oldest, and is counted."""
 
     listen: Listen
@@ -162,7 +161,7 @@ class FanOut(Spec):
     """Our certificate."""
 
 
-class SqliteSink(Spec):
+class SqliteSink(Part):
     """Rows of a SQLite table."""
 
     path: str
@@ -173,7 +172,7 @@ class SqliteSink(Spec):
     """Columns that name a row: a later result replaces it. Empty: every result is a row of its own."""
 
 
-class PostgresSink(Spec):
+class PostgresSink(Part):
     """Rows of a PostgreSQL table."""
 
     url: Secret
@@ -184,11 +183,11 @@ class PostgresSink(Spec):
     """Columns that name a row: a later result replaces it. Empty: every result is a row of its own."""
 
 
-class Discard(Spec):
+class Discard(Part):
     """Nowhere: results are counted only."""
 
 
-class Sink(Spec):
+class Sink(Part):
     """Where results go: exactly one transport."""
 
     file: FileSink | None = None

@@ -7,17 +7,16 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from streamsd.core.change import OnChange
-from streamsd.core.kind import Spec
 from streamsd.core.secret import Secret
 from streamsd.core.units import Seconds, Size
 from streamsd.flow.spec.steps import Step
-from streamsd.flow.spec.words import Expression, FieldName, FieldType, Login, RateLimit, Tls
+from streamsd.flow.spec.words import Expression, FieldName, FieldType, Login, Part, RateLimit, Tls
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Listen = Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):\d{1,5}$", examples=["127.0.0.1:9000"])]
 
 
-class Generator(Spec):
+class Generator(Part):
     """Makes messages, for tests and demos."""
 
     fields: Annotated[dict[FieldName, Expression], Field(min_length=1)]
@@ -28,7 +27,7 @@ class Generator(Spec):
     """How many. None: without end."""
 
 
-class FileSource(Spec):
+class FileSource(Part):
     """Lines of a file."""
 
     path: str
@@ -37,11 +36,11 @@ class FileSource(Spec):
     """Go on reading what is added, also after the file was rotated away or cut, as `tail -F` does."""
 
 
-class Stdin(Spec):
+class Stdin(Part):
     """Lines of the standard input: for `streamsd flow run`."""
 
 
-class TcpSource(Spec):
+class TcpSource(Part):
     """Lines that clients send over TCP."""
 
     listen: Listen
@@ -54,7 +53,7 @@ class TcpSource(Spec):
     """Our certificate, for encrypted connections."""
 
 
-class UdpSource(Spec):
+class UdpSource(Part):
     """Lines of UDP datagrams. The network, and a full buffer, may lose some: UDP has no back-pressure."""
 
     listen: Listen
@@ -63,7 +62,7 @@ class UdpSource(Spec):
     """The kernel's receive buffer."""
 
 
-class HttpSource(Spec):
+class HttpSource(Part):
     """POST and PUT requests: one message, or with `Content-Type: application/x-ndjson` one each line."""
 
     listen: Listen
@@ -82,7 +81,7 @@ class HttpSource(Spec):
     """Our certificate, for https."""
 
 
-class MqttSource(Spec):
+class MqttSource(Part):
     """Messages of an MQTT broker."""
 
     host: str = "127.0.0.1"
@@ -110,7 +109,7 @@ class MqttSource(Spec):
     """How often a sign of life is sent."""
 
 
-class KafkaSource(Spec):
+class KafkaSource(Part):
     """Records of Kafka topics. The offsets are kept with the flow's state, and committed for others to see."""
 
     brokers: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -129,7 +128,7 @@ class KafkaSource(Spec):
     """Encrypt the connections."""
 
 
-class NatsSource(Spec):
+class NatsSource(Part):
     """Messages of NATS; with `stream`, of JetStream, which keeps them until they are processed."""
 
     servers: Annotated[tuple[str, ...], Field(min_length=1)] = ("nats://127.0.0.1:4222",)
@@ -142,13 +141,16 @@ class NatsSource(Spec):
     """The JetStream stream."""
     durable: str | None = None
     """The name of the consumer there. None: from the flow's name."""
+    ack_wait: Seconds = Seconds(20)
+    """After how long JetStream gives a message again that nobody acknowledged: longer than an epoch, and after a crash
+    the time until the last messages come again."""
     login: Login | None = None
     """Account and password."""
     tls: Tls | None = None
     """Encrypt the connection."""
 
 
-class AmqpSource(Spec):
+class AmqpSource(Part):
     """Messages of a RabbitMQ queue (AMQP 0-9-1)."""
 
     host: str = "127.0.0.1"
@@ -156,7 +158,7 @@ class AmqpSource(Spec):
     port: Port = 5672
     """Its port."""
     queue: str
-    """The queue; it is declared durable if it is not there."""
+    """The queue; it is made, durable, if it is not there."""
     vhost: str = "/"
     """The virtual host."""
     prefetch: Annotated[int, Field(ge=1, le=65535)] = 10_000
@@ -167,7 +169,7 @@ class AmqpSource(Spec):
     """Encrypt the connection."""
 
 
-class WebsocketSource(Spec):
+class WebsocketSource(Part):
     """WebSocket messages. One of `url`, `listen`."""
 
     url: Annotated[str | None, Field(pattern=r"^wss?://")] = None
@@ -190,7 +192,7 @@ class WebsocketSource(Spec):
         return self
 
 
-class SseSource(Spec):
+class SseSource(Part):
     """Server-Sent Events of a server. The last event's id is kept, and sent when connecting again."""
 
     url: Annotated[str, Field(pattern=r"^https?://")]
@@ -203,7 +205,7 @@ class SseSource(Spec):
     """Certificates."""
 
 
-class Source(Spec):
+class Source(Part):
     """Where messages come from: exactly one transport, and how they are read."""
 
     generator: Generator | None = None

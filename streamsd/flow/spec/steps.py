@@ -6,15 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from streamsd.core.kind import Spec
 from streamsd.core.secret import Secret
 from streamsd.core.units import Seconds
-from streamsd.flow.spec.words import Expression, FieldName, FieldType
+from streamsd.flow.spec.words import Expression, FieldName, FieldType, Part
 
 Key = Expression | tuple[Expression, ...] | dict[FieldName, Expression]
 
 
-class Parse(Spec):
+class Parse(Part):
     """Takes fields out of a text."""
 
     field: Expression
@@ -33,7 +32,7 @@ class Parse(Spec):
         return self
 
 
-class Table(Spec):
+class Table(Part):
     """A lookup table. It is read again, while the flow runs, whenever the file changes."""
 
     file: str
@@ -43,7 +42,7 @@ class Table(Spec):
     """For SQLite: the rows, such as `select * from sites`."""
 
 
-class Enrich(Spec):
+class Enrich(Part):
     """Adds fields of a table's row."""
 
     table: Table
@@ -58,14 +57,14 @@ class Enrich(Spec):
     """What happens to a message that no row fits. `null` needs types that may be null."""
 
 
-class Tumbling(Spec):
+class Tumbling(Part):
     """Windows that follow each other."""
 
     size: Seconds
     """How long each is."""
 
 
-class Sliding(Spec):
+class Sliding(Part):
     """Windows that overlap."""
 
     size: Seconds
@@ -74,14 +73,14 @@ class Sliding(Spec):
     """How much later each begins than the one before."""
 
 
-class Session(Spec):
+class Session(Part):
     """Windows that last as long as messages come."""
 
     gap: Seconds
     """The silence that ends one."""
 
 
-class Window(Spec):
+class Window(Part):
     """Aggregates over time, by key. One of `tumbling`, `sliding`, `session`."""
 
     tumbling: Seconds | None = None
@@ -115,7 +114,7 @@ class Window(Spec):
         return self
 
 
-class Join(Spec):
+class Join(Part):
     """Pairs the messages of two sources that have the same key and times close together."""
 
     left: FieldName
@@ -143,7 +142,7 @@ class Join(Spec):
     """The fields of each pair, over `left.x` and `right.x`."""
 
 
-class Dedupe(Spec):
+class Dedupe(Part):
     """Lets the first of equal messages through."""
 
     key: Expression | tuple[Expression, ...]
@@ -154,7 +153,7 @@ class Dedupe(Spec):
     """How many are remembered; beyond, the oldest are forgotten first."""
 
 
-class Throttle(Spec):
+class Throttle(Part):
     """Lets so many through a second, and drops (and counts) the others."""
 
     rate: Annotated[float, Field(gt=0)]
@@ -165,7 +164,7 @@ class Throttle(Spec):
     """Each value has its own allowance, such as `device`."""
 
 
-class Sample(Spec):
+class Sample(Part):
     """Lets a part of the messages through. One of `every`, `fraction`."""
 
     every: Annotated[int | None, Field(ge=1)] = None
@@ -182,7 +181,7 @@ class Sample(Spec):
         return self
 
 
-class Flatten(Spec):
+class Flatten(Part):
     """Makes one message of each item of a list."""
 
     field: Expression
@@ -191,7 +190,7 @@ class Flatten(Spec):
     """The field that holds the item; the others are repeated."""
 
 
-class Redact(Spec):
+class Redact(Part):
     """Makes fields unreadable."""
 
     fields: Annotated[tuple[FieldName, ...], Field(min_length=1)]
@@ -208,7 +207,7 @@ class Redact(Spec):
         return self
 
 
-class Custom(Spec):
+class Custom(Part):
     """A function of your own, called with each batch: `def f(rows: list[dict]) -> list[dict]`."""
 
     file: str
@@ -219,7 +218,7 @@ class Custom(Spec):
     """The fields of what it returns, so that later steps are checked."""
 
 
-class Step(Spec):
+class Step(Part):
     """One step: exactly one of these keys."""
 
     filter: Expression | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from streamsd.core.change import OnChange
@@ -103,7 +103,13 @@ FieldType = Annotated[
 ]
 
 
-class Tls(Spec):
+class Part(Spec):
+    """The base of a flow's models: each is built only when it is used by itself, which few are."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class Tls(Part):
     """How a connection is encrypted. An empty mapping means: with the host's certificates."""
 
     ca: str | None = None
@@ -116,7 +122,7 @@ class Tls(Spec):
     """Whether the other side's certificate is checked. Turn it off on a test bench only."""
 
 
-class Login(Spec):
+class Login(Part):
     """Who we are to a broker or server."""
 
     user: str
@@ -125,7 +131,7 @@ class Login(Spec):
     """Its password."""
 
 
-class RateLimit(Spec):
+class RateLimit(Part):
     """What a source takes in at most; more waits in the connection, which is slowed down (nothing is dropped)."""
 
     messages: Annotated[float | None, Field(gt=0), OnChange.PATCH] = None

@@ -65,6 +65,10 @@ def intake_of(plan: SourcePlan, place: Place) -> Intake:
             from streamsd.programs.flow.sources.nats import NatsIntake
 
             return NatsIntake(spec.nats, plan.name, place)
+        if spec.amqp is not None:
+            from streamsd.programs.flow.sources.amqp import AmqpIntake
+
+            return AmqpIntake(spec.amqp, place)
         if spec.websocket is not None:
             from streamsd.programs.flow.sources.websocket import WebsocketIntake
 
@@ -135,6 +139,10 @@ def outlet_of(plan: SinkPlan, place: Place) -> Outlet:
             from streamsd.programs.flow.sinks.nats import NatsOutlet
 
             return NatsOutlet(spec.nats, place)
+        if spec.amqp is not None:
+            from streamsd.programs.flow.sinks.amqp import AmqpOutlet
+
+            return AmqpOutlet(spec.amqp, place)
     except ImportError as fault:
         raise _missing(fault, spec.transport) from None
     raise AssertionError(f"no sink {spec.transport}")
@@ -147,6 +155,7 @@ PACKAGES = {
     "psycopg": "psycopg[binary]",
     "picows": "picows",
     "re2": "google-re2",
+    "pika": "pika",
 }
 
 

@@ -20,13 +20,15 @@ from tests.programs_needed import need
 class Broker:
     """A server process that can be stopped and started again on the same port."""
 
-    def __init__(self, argv: list[str], port: int, log: Path, user: str | None = None) -> None:
-        self.argv, self.port, self.log, self.user = argv, port, log, user
+    def __init__(
+        self, argv: list[str], port: int, log: Path, user: str | None = None, environment: dict[str, str] | None = None
+    ) -> None:
+        self.argv, self.port, self.log, self.user, self.environment = argv, port, log, user, environment
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.argv, stdout=log, stderr=log, user=self.user)
+            self.process = subprocess.Popen(self.argv, stdout=log, stderr=log, user=self.user, env=self.environment)
         until(self._answers, f"{self.argv[0]} on port {self.port}\n{self.log.read_text()[-2000:]}")
 
     def _answers(self) -> bool:
@@ -107,3 +109,36 @@ def postgres(directory: Path) -> Iterator[tuple[Broker, str]]:
             broker.stop(signal.SIGINT)
     finally:
         shutil.rmtree(data, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def rabbitmq(directory: Path) -> Iterator[Broker]:
+    """With a port mapper of its own, which ends with it."""
+    need("rabbitmq-server")
+    program = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+    port, distribution, mapper = free_port(), free_port(), free_port()
+    config = directory / "rabbitmq.conf"
+    config.write_text(
+        f"listeners.tcp.default = 127.0.0.1:{port}\nloopback_users = none\nvm_memory_high_watermark.absolute = 512MB\n"
+    )
+    environment = {
+        **os.environ,
+        "HOME": str(directory),
+        "ERL_EPMD_PORT": str(mapper),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODENAME": f"flow{port}@localhost",
+        "RABBITMQ_DIST_PORT": str(distribution),
+        "RABBITMQ_CONFIG_FILE": str(config),
+        "RABBITMQ_ADVANCED_CONFIG_FILE": str(directory / "none"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(directory / "plugins"),
+        "RABBITMQ_MNESIA_BASE": str(directory / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(directory / "logs"),
+        "RABBITMQ_PID_FILE": str(directory / "pid"),
+    }
+    ports = subprocess.Popen([need("epmd"), "-port", str(mapper), "-address", "127.0.0.1"])
+    try:
+        with running(Broker([program], port, directory / "rabbitmq.log", environment=environment)) as broker:
+            yield broker
+    finally:
+        ports.kill()
+        ports.wait()

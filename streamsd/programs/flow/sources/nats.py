@@ -18,9 +18,6 @@ from streamsd.programs.flow.ends import Place
 from streamsd.programs.flow.intake import Inbox, QueueIntake
 from streamsd.programs.flow.nats_options import options
 
-_ACK_WAIT = 20.0
-"""Seconds after which JetStream gives a message again that nobody acknowledged: after a crash, how long it takes until
-the last messages come again."""
 _FETCH = 1000
 
 
@@ -85,7 +82,7 @@ class NatsIntake(QueueIntake):
         config = nats.js.api.ConsumerConfig(
             durable_name=self._durable,
             ack_policy=nats.js.api.AckPolicy.EXPLICIT,
-            ack_wait=_ACK_WAIT,
+            ack_wait=spec.ack_wait.seconds,
             max_ack_pending=200_000,
             filter_subject=spec.subject,
             deliver_policy=nats.js.api.DeliverPolicy.ALL,

@@ -1,0 +1,94 @@
+"""Publishes to RabbitMQ, with confirmation of each message."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import pika  # type: ignore[import-untyped]  # it ships no types
+import pika.exceptions  # type: ignore[import-untyped]  # it ships no types
+
+from streamsd.core.report import JsonValue
+from streamsd.flow.outputs import Batch
+from streamsd.flow.spec.sinks import AmqpSink
+from streamsd.programs.flow.amqp_options import parameters, words
+from streamsd.programs.flow.ends import Place
+from streamsd.programs.flow.life import Backoff
+from streamsd.programs.flow.outlet import Outlet
+
+_ERRORS = (OSError, pika.exceptions.AMQPError)
+_HEARTBEAT = 10.0
+
+
+class AmqpOutlet(Outlet):
+    """Messages are persistent. They are published in one transaction at the end of an epoch: pika confirms messages one
+    by one, which would be a round trip each."""
+
+    def __init__(self, spec: AmqpSink, place: Place) -> None:
+        self._spec = spec
+        self._place = place
+        self._connection: Any = None
+        self._channel: Any = None
+        self._waiting: list[Any] = []
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._sent = 0
+
+    def start(self, position: Any) -> None:
+        threading.Thread(target=self._keep_alive, name="amqp-heartbeat", daemon=True).start()
+
+    def _keep_alive(self) -> None:
+        """A connection that is used now and then only still answers heartbeats."""
+        while not self._closed.wait(_HEARTBEAT):
+            with self._lock, contextlib.suppress(*_ERRORS):
+                if self._connection is not None:
+                    self._connection.process_data_events()
+
+    def write(self, batch: Batch) -> None:
+        self._waiting += batch.items
+        if len(self._waiting) >= 5000:
+            self.flush()
+
+    def flush(self) -> Any:
+        backoff = Backoff(0.2, 10.0)
+        while self._waiting:
+            try:
+                with self._lock:
+                    self._publish()
+                self.fault = ""
+                self._sent += len(self._waiting)
+                self._waiting = []
+            except _ERRORS as fault:
+                self.fault = f"{self._spec.host}:{self._spec.port}: {words(fault)}"
+                self._drop()
+                self._place.life.pause(backoff.next() or 0.1)
+        return None
+
+    def _publish(self) -> None:
+        spec = self._spec
+        if self._channel is None:
+            self._connection = pika.BlockingConnection(
+                parameters(spec.host, spec.port, spec.vhost, spec.login, spec.tls, self._place.base)
+            )
+            self._channel = self._connection.channel()
+            self._channel.tx_select()
+        properties = pika.BasicProperties(delivery_mode=2)
+        for key, message in self._waiting:
+            self._channel.basic_publish(spec.exchange, key, message, properties)
+        self._channel.tx_commit()
+
+    def _drop(self) -> None:
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None:
+            with contextlib.suppress(*_ERRORS):
+                connection.close()
+
+    def figures(self) -> Mapping[str, JsonValue]:
+        return {"unconfirmed": len(self._waiting)}
+
+    def close(self) -> None:
+        self._closed.set()
+        with self._lock:
+            self._drop()
