@@ -19,11 +19,12 @@ from streamsd.core.clock import Clock
 from streamsd.core.conditions import Conditions
 from streamsd.core.events import Event
 from streamsd.core.kind import Registry
-from streamsd.core.runtime import Exited, ProcessState, Runtime, RuntimeFault, RuntimeLost
+from streamsd.core.runtime import Exited, ProcessState, Runtime
 from streamsd.core.unit import RestartPolicy, Unit
 from streamsd.engine import phase, planner
 from streamsd.engine.desired import Desired, Generation
 from streamsd.engine.executor import Asking, Executor
+from streamsd.engine.listener import Listener
 from streamsd.engine.phase import Phase
 from streamsd.engine.plan import Action, Plan
 from streamsd.engine.status import Setback, judge
@@ -31,10 +32,6 @@ from streamsd.engine.watch import Watch
 from streamsd.engine.world import World, exit_reason, exit_words
 from streamsd.runtime.probes import asker
 
-_RESYNC = 30.0
-"""Seconds between looks at everything, for what nobody told."""
-_SLACK = 0.5
-"""Seconds: the runtime's answer may have been on its way while something happened here."""
 _SETBACK = RestartPolicy(base=0.5, cap=30.0, crash_loop=8)
 """How long to wait before a stop or a change in place that failed is tried again."""
 
@@ -66,8 +63,6 @@ class Reconciler:
         """Not planned for under the accepted generation yet."""
         self._busy: dict[Address, frozenset[Address]] = {}
         """With what each depended on when its steps were planned."""
-        self._asks: list[set[Address]] = []
-        """For each question to the runtime that is under way: what moved meanwhile, and is known better here."""
         self._forced: dict[Address, frozenset[str]] = {}
         self._actions: dict[Address, Action] = {}
         self._timers: dict[Address, asyncio.Task[None]] = {}
@@ -85,11 +80,23 @@ class Reconciler:
             emit=self.tell,
             on_started=self._started,
             on_moved=self._unit_moved,
-            on_exit=lambda observed: self._exited(Exited(observed)),
+            on_exit=lambda observed: self._listener.exited(Exited(observed)),
             discard=discard,
             ask=ask,
         )
         self._watch = Watch(self.world, registry, self.executor, clock, self.look, ask)
+        self._listener = Listener(
+            runtime,
+            self.world,
+            self.executor,
+            clock,
+            self._busy.keys(),
+            tell=self.tell,
+            look=self.look,
+            look_everywhere=self._look_everywhere,
+            adopted=self._adopted,
+            recovered=self._recovered,
+        )
 
     # -- what others ask
 
@@ -101,8 +108,8 @@ class Reconciler:
         self._broken = loop.create_future()
         self._tasks = [
             loop.create_task(self._passes()),
-            loop.create_task(self._listen()),
-            loop.create_task(self._resync()),
+            loop.create_task(self._listener.listen()),
+            loop.create_task(self._listener.resync()),
         ]
         for task in self._tasks:
             task.add_done_callback(self._ended)
@@ -189,7 +196,7 @@ class Reconciler:
         await asyncio.gather(*(self.executor.measure(d) for d in fresh))
         for desired in fresh:
             self.look(desired.address)  # what a plan is the first to see is repaired too
-        await self._look_at_all()
+        await self._listener.look_at_all()
 
     def look(self, address: Address) -> None:
         """Something about this resource may have changed."""
@@ -298,8 +305,7 @@ class Reconciler:
                     # from now on something of it may run, and has to be stopped in the right order
                     self._settled.setdefault(address, desired)
                 self._busy[address] = desired.dependencies if desired else frozenset()
-                for ask in self._asks:
-                    ask.add(address)
+                self._listener.moving(address)
             else:
                 was = self._actions.pop(address, None)
                 self._setbacks.pop(address, None)  # nothing is left that could fail again
@@ -432,103 +438,10 @@ class Reconciler:
         if self.world.life(unit.id).phase is Phase.RUNNING:
             self._watch.started(unit)
 
-    async def _listen(self) -> None:
-        while True:
-            event = await self._runtime.next_event()
-            match event:
-                case Exited():
-                    self._exited(event)
-                case RuntimeLost(reason):
-                    await self._recover(reason)
-
-    def _exited(self, event: Exited) -> None:
-        observed = event.unit
-        unit = observed.id
-        known = self.world.observed(unit)
-        if unit in self.executor.stopping:
-            return
-        if known is None and unit in self.executor.changed:
-            self.executor.early[unit] = observed  # its start has not been answered yet: whoever waits for that says so
-            return
-        if known is None or known.pid != observed.pid:
-            return  # of a process that was stopped and forgotten meanwhile
-        if self.world.life(unit).phase not in (Phase.STARTING, Phase.RUNNING):
-            return  # known already: the runtime was asked before it told
-        for ask in self._asks:
-            ask.add(unit.address)
-        self.world.put(observed)
-        reason = exit_reason(observed)
-        life = self.world.ended(unit, code=observed.exit_code, reason=reason, message=exit_words(observed))
-        wait = max(0.0, life.retry_at - self._clock.monotonic()) if life.phase is Phase.WAITING else None
-        self.tell(
-            "process-exited",
-            unit.address,
-            role=unit.role,
-            pid=observed.pid,
-            code=observed.exit_code,
-            reason=reason,
-            retry_in=None if wait is None else round(wait, 3),
-        )
-        waiting = self.executor.changed.get(unit)
-        if waiting:
-            waiting.set()
-        self.look(unit.address)
-
-    async def _recover(self, reason: str) -> None:
-        self.tell("runtime-lost", reason=reason)
-        pause = 0.2
-        while True:
-            try:
-                await self._runtime.connect()
-                asked_at = self._clock.monotonic()
-                found = await self._runtime.observe()
-            except RuntimeFault as fault:
-                self.tell("runtime-unreachable", reason=fault.reason, message=str(fault))
-                await self._clock.sleep(pause)
-                pause = min(pause * 2, 10.0)
-                continue
-            break
-        self.tell("runtime-recovered", processes=len(found))
-        self.world.adopt(found, asked_at)
-        self.world.forgive("RuntimeLost")
+    def _recovered(self) -> None:
         self._setbacks.clear()
-        for waiting in self.executor.changed.values():
-            waiting.set()
-        for desired in self.world.generation.resources.values():
-            for unit in desired.compiled.units:
-                self._adopted(unit)
         self._look_everywhere()
 
     def _look_everywhere(self) -> None:
         self._dirty |= set(self.world.generation.resources) | set(self.world.units)
         self._wake.set()
-
-    async def _resync(self) -> None:
-        while True:
-            await self._clock.sleep(_RESYNC)
-            await self._look_at_all()
-            self._look_everywhere()
-
-    async def _look_at_all(self) -> None:
-        """Take over what the runtime says, but for what is worked on or moves meanwhile."""
-        moving = set(self._busy)
-        self._asks.append(moving)
-        asked_at = self._clock.monotonic()
-        try:
-            found = await self._runtime.observe()
-        except RuntimeFault:
-            return  # the listener hears of a lost runtime
-        finally:
-            self._asks.remove(moving)
-        mine = {u: o for u, o in found.items() if u.address not in moving}
-        for address in moving:
-            for observed in self.world.units.get(address, {}).values():
-                mine[observed.id] = observed
-        for observed in mine.values():
-            if observed.state is ProcessState.EXITED:
-                self._exited(Exited(observed))  # in case nobody told
-        for address in self.world.adopt(mine, asked_at - _SLACK):
-            desired = self.world.generation.resources.get(address)
-            for unit in desired.compiled.units if desired else ():
-                self._adopted(unit)
-            self.look(address)
