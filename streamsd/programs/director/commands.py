@@ -7,10 +7,11 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, Protocol
 
 from streamsd.core.report import JsonValue
-from streamsd.programs.director.client import Client, RequestFault
+from streamsd.programs.director.client import Client, ConnectionLost, RequestFault
 from streamsd.programs.director.control import refusal
 from streamsd.programs.director.model import Desired, Studio
 from streamsd.programs.director.overrides import OUTPUTS, Overrides
+from streamsd.programs.director.readback import ReadFault
 
 Answer = dict[str, JsonValue]
 
@@ -48,6 +49,10 @@ class Stage(Protocol):
 
     def status(self) -> Answer: ...
 
+    def lose(self, reason: str, message: str) -> None:
+        """The connection is gone."""
+        ...
+
 
 class Commands:
     """One method a command; `answer` finds it by the question's `do`."""
@@ -69,7 +74,7 @@ class Commands:
         }
 
     def answer(self, question: dict[str, Any]) -> Answer:
-        """Never raises Refusal or RequestFault: they become answers. ConnectionLost goes on up."""
+        """Whatever goes wrong becomes an answer."""
         command = self._known.get(str(question.get("do")))
         if command is None:
             return refusal("UnknownCommand", f"known: {', '.join(sorted(self._known))}")
@@ -79,6 +84,11 @@ class Commands:
             return refusal(fault.reason, str(fault))
         except RequestFault as fault:
             return refusal("Refused", str(fault))
+        except ReadFault as fault:
+            return refusal("NotSettled", str(fault))
+        except ConnectionLost as lost:
+            self._stage.lose("ConnectionLost", str(lost))
+            return refusal("ConnectionLost", str(lost))
 
     def _switch(self, question: dict[str, Any]) -> Answer:
         scene = _text(question, "scene")

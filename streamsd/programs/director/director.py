@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streamsd.core.report import JsonValue, Report, write_report
-from streamsd.programs.director.client import Client, ConnectFault, ConnectionLost
+from streamsd.programs.director.client import Client, ConnectFault, ConnectionLost, RequestFault
 from streamsd.programs.director.collection import CollectionFile
 from streamsd.programs.director.commands import Answer, Commands, Refusal
 from streamsd.programs.director.control import Control, refusal
@@ -86,11 +86,11 @@ class Director:
                 try:
                     self._turn()
                 except ConnectionLost as lost:
-                    self._lose("ConnectionLost", str(lost))
+                    self.lose("ConnectionLost", str(lost))
                 except Leaving:
-                    self._lose("ObsExits", "OBS says that it exits")
+                    self.lose("ObsExits", "OBS says that it exits")
         finally:
-            self._lose("Stopped", "the director ended")
+            self.lose("Stopped", "the director ended")
             self._control.close()
             self._selector.close()
             signal.set_wakeup_fd(-1)
@@ -146,6 +146,10 @@ class Director:
         except ConnectionLost:
             self._later("ConnectionLost", "OBS did not answer")
             return
+        except RequestFault as fault:
+            client.close()
+            self._later("NotReady", f"OBS is not ready yet: {fault}")
+            return
         self._pause = CONNECT_PAUSE
         self._selector.register(client.fileno(), selectors.EVENT_READ, "obs")
         self._say("connected", obs=self._session.obs_version)
@@ -159,7 +163,7 @@ class Director:
         self._pause = min(CONNECT_PAUSE_MOST, self._pause * 1.5)
         self._next_report = min(self._next_report, time.monotonic() + 0.2)
 
-    def _lose(self, reason: str, message: str) -> None:
+    def lose(self, reason: str, message: str) -> None:
         session, self._session = self._session, None
         if session is not None:
             for key in list(self._selector.get_map().values()):
@@ -248,13 +252,14 @@ class Director:
         session.outputs.fresh()
         session.outcome = None
         try:
+            session.take_events()
             desired = self._effective()
             if interrupt:
                 desired = replace(desired, interrupt=True)
             outcome = session.converge(desired, self._owned())
             session.tend(desired)
-        except ConnectionLost as lost:
-            self._lose("ConnectionLost", str(lost))
+        except (ConnectionLost, Leaving) as lost:
+            self.lose("ConnectionLost", str(lost) or "OBS exits")
             return answer | {"converged": False, "reason": "ConnectionLost", "message": str(lost)}
         except ReadFault as fault:
             return answer | {"converged": False, "reason": "NotSettled", "message": str(fault)}

@@ -21,6 +21,13 @@ its reconnection delays (10 s)."""
 
 BACKOFF_CAP = 30.0
 
+CONNECTING = 45.0
+"""Seconds an output may take from being asked to start until it has started or failed. Until OBS says which, it must
+not be asked again: a second StartStream while the first one connects has crashed OBS."""
+
+LEAST_PAUSE = 1.0
+"""Seconds between two starts in any case."""
+
 _STATUS = {
     OutputName.STREAM: "GetStreamStatus",
     OutputName.RECORD: "GetRecordStatus",
@@ -43,7 +50,8 @@ _STOP = {
 
 @dataclass(slots=True)
 class Kept:
-    """One output as it was last seen. `tries`: starts since bytes last moved on."""
+    """One output as it was last seen. `tries`: starts since bytes last moved on. `starting_until`: when a start that
+    OBS has not told the end of counts as over; 0 when there is none."""
 
     active: bool = False
     available: bool = True
@@ -54,6 +62,8 @@ class Kept:
     tries: int = 0
     next_try: float = 0.0
     starts: int = 0
+    starting_until: float = 0.0
+    last_start: float = 0.0
     status: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
@@ -82,11 +92,25 @@ class OutputKeeper:
                 if was and count > kept.bytes and not kept.reconnecting:
                     kept.tries = 0
             kept.bytes = count
+            if kept.active or now > kept.starting_until:
+                kept.starting_until = 0.0
         return self.active
 
     @property
     def active(self) -> frozenset[OutputName]:
-        return frozenset(name for name, kept in self.outputs.items() if kept.active)
+        """Those that run, or are about to."""
+        return frozenset(name for name, kept in self.outputs.items() if kept.active or kept.starting_until)
+
+    def told(self, name: OutputName, state: str) -> None:
+        """OBS tells an output's state (obs-websocket's ObsOutputState)."""
+        kept = self.outputs[name]
+        match state.removeprefix("OBS_WEBSOCKET_OUTPUT_"):
+            case "STARTING":
+                kept.starting_until = time.monotonic() + CONNECTING
+            case "STARTED" | "STOPPED":
+                kept.starting_until = 0.0
+            case _:
+                pass
 
     def tend(self, wanted: Outputs) -> list[Impossible]:
         """Start and stop what ought to be, as far as it is time for it. Call after `look`."""
@@ -99,7 +123,7 @@ class OutputKeeper:
                 findings.append(Impossible("OutputUnavailable", name.value, "this OBS has no such output set up"))
             elif on:
                 findings.extend(self._on(name, kept))
-            elif kept.active:
+            elif kept.active or kept.starting_until:
                 self._ask(_STOP[name])
         return findings
 
@@ -114,12 +138,16 @@ class OutputKeeper:
             yield Impossible("OutputConnecting", name.value, f"not through yet, attempt {kept.tries}")
         elif kept.active and kept.reconnecting:
             yield Impossible("OutputReconnecting", name.value, "the connection broke; OBS tries again")
+        elif kept.starting_until:
+            if kept.tries > 1:
+                yield Impossible("OutputConnecting", name.value, f"not through yet, attempt {kept.tries}")
         elif not kept.active:
             if self._retries is not None and kept.tries > self._retries:
                 message = f"given up after {kept.tries} starts; change the instance or reset to try again"
                 yield Impossible("OutputFailed", name.value, message)
                 return
-            if now >= kept.next_try:
+            if now >= max(kept.next_try, kept.last_start + LEAST_PAUSE):
+                kept.last_start = now
                 kept.tries += 1
                 kept.starts += 1
                 kept.next_try = now + min(BACKOFF_CAP, 2.0 ** min(kept.tries, 8))
@@ -127,16 +155,22 @@ class OutputKeeper:
                 if refusal:
                     yield Impossible("OutputRefused", name.value, refusal)
                     return
+                if not _without_bytes(name):
+                    kept.starting_until = now + CONNECTING
             if kept.tries > 1:
                 yield Impossible("OutputFailing", name.value, f"ended {kept.tries - 1} times without a byte")
 
     def stop(self, names: Iterable[OutputName], *, within: float = 10.0) -> bool:
         """Stop these and wait until they have ended; whether they did."""
-        going = set(names) & self.active
-        for name in going:
-            self._ask(_STOP[name])
+        going = set(names) & self.look()
+        asked: set[OutputName] = set()
         deadline = time.monotonic() + within
-        while self.look() & going:
+        while left := self.look() & going:
+            for name in left - asked:
+                # One that still connects refuses to be stopped, until it has started or failed.
+                if not self._ask(_STOP[name]):
+                    asked.add(name)
+                    self.outputs[name].starting_until = 0.0
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.05)

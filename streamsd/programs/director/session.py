@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from streamsd.core.report import JsonValue
 from streamsd.programs.director.captures import Captures
-from streamsd.programs.director.changes import Impossible
+from streamsd.programs.director.changes import Impossible, OutputName
 from streamsd.programs.director.client import Client, Data, ObsEvent, Request
 from streamsd.programs.director.collection import CollectionFile
 from streamsd.programs.director.model import Desired, Owned
@@ -42,11 +42,14 @@ _MEANINGLESS = frozenset(
 )
 """Events after which nothing can differ from what is wanted."""
 
-_OUTPUT_EVENTS = frozenset(
-    {"StreamStateChanged", "RecordStateChanged", "ReplayBufferStateChanged", "VirtualcamStateChanged"}
-)
+_OUTPUT_EVENTS = {
+    "StreamStateChanged": OutputName.STREAM,
+    "RecordStateChanged": OutputName.RECORD,
+    "ReplayBufferStateChanged": OutputName.REPLAY_BUFFER,
+    "VirtualcamStateChanged": OutputName.VIRTUAL_CAMERA,
+}
 
-_TOLD = _OUTPUT_EVENTS | {
+_TOLD = _OUTPUT_EVENTS.keys() | {
     "CurrentProgramSceneChanged",
     "CurrentSceneCollectionChanged",
     "CurrentProfileChanged",
@@ -126,6 +129,7 @@ class Session:
                 self._switching = False
                 self.due.converge = now + SETTLE
             case name if name in _OUTPUT_EVENTS:
+                self.outputs.told(_OUTPUT_EVENTS[name], str(event.data.get("outputState")))
                 self.due.tend = now
             case name if name not in _MEANINGLESS and not self._switching:
                 self.due.converge = min(self.due.converge, now + SETTLE)
@@ -208,6 +212,7 @@ class Session:
         while (left := until - time.monotonic()) > 0:
             for event in self.client.events(left):
                 if event.type in _OUTPUT_EVENTS:
+                    self.outputs.told(_OUTPUT_EVENTS[event.type], str(event.data.get("outputState")))
                     self.due.tend = 0.0
 
 

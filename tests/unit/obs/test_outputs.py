@@ -1,0 +1,107 @@
+"""Outputs are started once, and not again while OBS is at it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from streamsd.programs.director.changes import OutputName
+from streamsd.programs.director.client import Answer, Client, Request
+from streamsd.programs.director.model import Outputs
+from streamsd.programs.director.outputs import OutputKeeper
+
+ON = Outputs(stream=True)
+
+
+class Statuses:
+    """Answers with what an OBS would say of its outputs; keeps what it was asked to do."""
+
+    def __init__(self) -> None:
+        self.stream: dict[str, Any] = {"outputActive": False, "outputBytes": 0}
+        self.asked: list[str] = []
+
+    def batch(self, requests: Sequence[Request]) -> list[Answer]:
+        return [self._answer(request.type) for request in requests]
+
+    def _answer(self, type: str) -> Answer:
+        match type:
+            case "GetStreamStatus":
+                return Answer(dict(self.stream), 100, "")
+            case "GetRecordStatus":
+                return Answer({"outputActive": False}, 100, "")
+            case "GetReplayBufferStatus" | "GetVirtualCamStatus":
+                return Answer({}, 604, "not available")
+            case _:
+                self.asked.append(type)
+                return Answer({}, 100, "")
+
+
+def keeper() -> tuple[Statuses, OutputKeeper]:
+    statuses = Statuses()
+    return statuses, OutputKeeper(cast("Client", statuses))
+
+
+def turn(kept: OutputKeeper, wanted: Outputs = ON) -> list[str]:
+    kept.look()
+    return [finding.reason for finding in kept.tend(wanted)]
+
+
+def test_a_stream_that_connects_is_not_started_again() -> None:
+    statuses, kept = keeper()
+    assert turn(kept) == []
+    kept.told(OutputName.STREAM, "OBS_WEBSOCKET_OUTPUT_STARTING")
+    kept.fresh()
+    turn(kept)
+    assert statuses.asked == ["StartStream"]
+    assert OutputName.STREAM in kept.active
+
+
+def test_a_stream_that_failed_is_started_again_only_after_a_pause() -> None:
+    statuses, kept = keeper()
+    turn(kept)
+    kept.told(OutputName.STREAM, "OBS_WEBSOCKET_OUTPUT_STOPPED")
+    kept.fresh()
+    turn(kept)
+    assert statuses.asked == ["StartStream"]
+    kept.outputs[OutputName.STREAM].last_start -= 60
+    assert turn(kept) == []
+    assert statuses.asked == ["StartStream", "StartStream"]
+
+
+def test_failures_are_told_and_forgotten_when_bytes_move() -> None:
+    statuses, kept = keeper()
+    turn(kept)
+    for _ in range(2):
+        kept.told(OutputName.STREAM, "OBS_WEBSOCKET_OUTPUT_STOPPED")
+        kept.outputs[OutputName.STREAM].last_start -= 60
+        kept.outputs[OutputName.STREAM].next_try = 0.0
+        findings = turn(kept)
+    assert findings == ["OutputFailing"]
+    statuses.stream = {"outputActive": True, "outputBytes": 0}
+    assert turn(kept) == ["OutputConnecting"]
+    statuses.stream = {"outputActive": True, "outputBytes": 1000}
+    assert turn(kept) == []
+    assert kept.outputs[OutputName.STREAM].tries == 0
+
+
+def test_a_stream_that_stands_still_is_stopped_to_be_started_again() -> None:
+    statuses, kept = keeper()
+    statuses.stream = {"outputActive": True, "outputBytes": 1000}
+    assert turn(kept) == []
+    kept.outputs[OutputName.STREAM].moved -= 600
+    assert turn(kept) == ["OutputStuck"]
+    assert statuses.asked == ["StopStream"]
+
+
+def test_what_is_not_wanted_is_stopped_and_what_is_not_declared_is_left() -> None:
+    statuses, kept = keeper()
+    statuses.stream = {"outputActive": True, "outputBytes": 1000}
+    turn(kept, Outputs())
+    assert statuses.asked == []
+    turn(kept, Outputs(stream=False))
+    assert statuses.asked == ["StopStream"]
+
+
+def test_an_output_that_the_host_has_not_is_told() -> None:
+    _, kept = keeper()
+    assert turn(kept, Outputs(virtual_camera=True)) == ["OutputUnavailable"]
