@@ -10,11 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,7 +20,7 @@ from streamsd.programs.director.client import Client
 from streamsd.programs.director.model import Owned
 from streamsd.programs.director.parse import parse_desired
 from tests.contract.obs_documents import VIDEO, color, document, item
-from tests.contract.obs_rig import Studio, studio
+from tests.contract.obs_rig import Director, Studio, studio
 
 EDITS = 30
 IDLE_S = 15.0
@@ -45,47 +41,6 @@ def small(shade: int) -> dict[str, Any]:
     )
 
 
-class Director:
-    """A director process, and its control socket."""
-
-    def __init__(self, made: Studio, home: Path) -> None:
-        self.desired = home / "desired.json"
-        self.control = home / "control"
-        self.write(small(0))
-        argv = [sys.executable, "-m", "streamsd.programs.director", "--port", str(made.port)]
-        argv += ["--password-file", str(made.home / "password"), "--desired", str(self.desired)]
-        argv += ["--state", str(home / "state.json"), "--report", str(home / "report.json")]
-        argv += ["--control", str(self.control), "--scenes", str(made.instance.scenes)]
-        self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
-        while not self.control.exists() or not self.ask({"do": "desired"})["converged"]:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
-    def write(self, doc: dict[str, Any]) -> None:
-        part = self.desired.with_suffix(".part")
-        part.write_text(json.dumps(doc))
-        os.replace(part, self.desired)
-
-    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        with socket.socket(socket.AF_UNIX) as peer:
-            try:
-                peer.connect(str(self.control))
-            except ConnectionRefusedError:
-                return {"converged": False}
-            peer.sendall(json.dumps(question).encode() + b"\n")
-            answer: dict[str, Any] = json.loads(peer.makefile().readline())
-            return answer
-
-    def cpu_s(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait(30)
-
-
 def first_pixel(client: Client) -> tuple[int, ...]:
     shot = client.call("GetSourceScreenshot", {"sourceName": "main", "imageFormat": "ppm", "imageWidth": 64})
     return tuple(base64.b64decode(str(shot["imageData"]).partition(",")[2])[-3:])
@@ -98,7 +53,7 @@ def edits(made: Studio, director: Director) -> list[float]:
         shade = 40 + 5 * n
         began = time.monotonic()
         director.write(small(shade))
-        director.ask({"do": "desired"})
+        director.ask(do="desired")
         while abs(first_pixel(client)[0] - shade) > 1:
             assert time.monotonic() - began < 30, first_pixel(client)
         times.append(time.monotonic() - began)
@@ -146,7 +101,7 @@ def main() -> None:
                 assert again.mutating == 0
             figures["noop_50x10_s"] = round(statistics.median(times), 3)
             client.close()
-            director = Director(made, Path(directory))
+            director = Director(made, Path(directory), small(0))
             try:
                 figures["edit_p95_s"] = p95(edits(made, director))
                 figures["drift_p95_s"] = p95(drifts(made))
@@ -155,7 +110,7 @@ def main() -> None:
                 share = (director.cpu_s() - before) / (time.monotonic() - began)
                 figures["idle_percent"] = round(100 * share, 2)
             finally:
-                director.close()
+                director.stop()
     print(json.dumps(figures, indent=2))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import select
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from streamsd.drivers.obs.render import Instance, environment, launch_document
 from streamsd.programs.director.client import Client, ConnectFault
@@ -146,3 +148,53 @@ def studio(home: Path) -> Iterator[Studio]:
             yield made
         finally:
             made.close()
+
+
+class Director:
+    """A director process beside a studio, and its control socket. It has converged when this returns."""
+
+    def __init__(self, made: Studio, home: Path, document: dict[str, Any]) -> None:
+        self._studio = made
+        self._home = home
+        self.control = home / "control"
+        self.write(document)
+        self.start()
+
+    def start(self) -> None:
+        argv = [sys.executable, "-m", "streamsd.programs.director", "--port", str(self._studio.port)]
+        argv += ["--password-file", str(self._studio.home / "password"), "--desired", str(self._home / "desired.json")]
+        argv += ["--state", str(self._home / "state.json"), "--report", str(self._home / "report.json")]
+        argv += ["--control", str(self.control), "--scenes", str(self._studio.instance.scenes)]
+        self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
+        until(lambda: self.status().get("converged"), "the director has converged")
+
+    def write(self, document: object) -> None:
+        """Replace the desired document, as the daemon does."""
+        part = self._home / "desired.part"
+        part.write_text(json.dumps(document))
+        os.replace(part, self._home / "desired.json")
+
+    def ask(self, **question: object) -> dict[str, Any]:
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.settimeout(PATIENCE)
+            peer.connect(str(self.control))
+            peer.sendall(json.dumps(question).encode() + b"\n")
+            answer: dict[str, Any] = json.loads(peer.makefile().readline())
+            return answer
+
+    def status(self) -> dict[str, Any]:
+        """What it says of itself; nothing while it does not listen yet."""
+        try:
+            return self.ask(do="status")
+        except (FileNotFoundError, ConnectionError):
+            assert self.process.poll() is None, "the director ended"
+            return {}
+
+    def cpu_s(self) -> float:
+        """Processor time since it was started."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def stop(self) -> int:
+        self.process.terminate()
+        return self.process.wait(PATIENCE)
