@@ -33,6 +33,7 @@ COMMANDS = (
     "schema",
     "init",
     "export",
+    "flow",
     "completion",
 )
 """In the order in which help lists them. Each is in the module of its name."""

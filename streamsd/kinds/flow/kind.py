@@ -35,6 +35,11 @@ from streamsd.kinds.flow.spec import FlowSpec
 
 RUNNER = "runner"
 _LONGEST_SOCKET_PATH = 107
+_OPERATIONS: Mapping[str, tuple[str, ...]] = {
+    "tap": ("count", "seconds"),
+    "dead": ("count",),
+    "replay": (),
+}
 _OBSERVED = (
     "sources",
     "sinks",
@@ -156,17 +161,22 @@ class FlowKind(Kind[FlowSpec]):
     async def operate(
         self, resource: Resource[FlowSpec], compiled: Compiled, operation: str, arguments: Mapping[str, JsonValue]
     ) -> JsonValue:
-        """`tap` with `count` and `seconds`: the next results, and their rate."""
-        if operation != "tap":
-            raise OperationFault(f"a flow knows no operation {operation!r}; it knows tap")
-        request = {"do": "tap", "count": arguments.get("count", 10), "seconds": arguments.get("seconds", 5)}
+        """`tap` (count, seconds): the next results and their rate. `dead` (count): dead letters by reason, and the
+        newest. `replay`: process dead letters once more."""
+        if operation not in _OPERATIONS:
+            raise OperationFault(f"a flow knows no operation {operation!r}; it knows {', '.join(_OPERATIONS)}")
+        unknown = [name for name in arguments if name not in _OPERATIONS[operation]]
+        if unknown:
+            taken = ", ".join(_OPERATIONS[operation]) or "no arguments"
+            raise OperationFault(f"{operation} takes {taken}, not {unknown[0]!r}")
         try:
-            answer: dict[str, JsonValue] = await asyncio.to_thread(ask, _of(compiled).control, request, 75.0)
+            answer = await asyncio.to_thread(ask, _of(compiled).control, {"do": operation, **arguments}, 100.0)
         except (OSError, ValueError) as fault:
             raise OperationFault(f"the flow does not answer: {fault}") from fault
         if not answer.pop("ok", False):
             raise OperationFault(str(answer.get("error", "the flow did not say why")))
-        return answer
+        told: dict[str, JsonValue] = answer
+        return told
 
 
 def _write(file: File) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -20,16 +21,23 @@ def main() -> None:
     parser.add_argument("--spec", type=Path, required=True, help="the parts of the flow that need a restart, as JSON")
     parser.add_argument("--live", type=Path, required=True, help="the parts that can change live, as JSON")
     parser.add_argument("--base", type=Path, required=True, help="what relative paths are relative to")
-    parser.add_argument("--state", type=Path, required=True, help="a private directory for the state")
-    parser.add_argument("--report", type=Path, required=True, help="where to write the report")
-    parser.add_argument("--control", type=Path, required=True, help="the unix socket that takes requests")
+    parser.add_argument("--state", type=Path, help="a private directory for the state; without it nothing is kept")
+    parser.add_argument("--report", type=Path, help="where to write the report")
+    parser.add_argument("--control", type=Path, help="the unix socket that takes requests")
+    parser.add_argument("--once", action="store_true", help="end when the sources are at their end")
+    parser.add_argument("--forget", type=Path, help="a directory of ours to remove once the spec is read")
+    parser.add_argument("--reset-state", action="store_true", help="begin with an empty state")
     given = parser.parse_args()
     try:
         spec = joined(json.loads(given.spec.read_text()), json.loads(given.live.read_text()))
     except (ValidationError, ValueError, KeyError) as fault:
         log("flow-refused", reason="InvalidSpec", message=str(fault))
         sys.exit(2)
-    setting = Setting(given.name, given.base, given.state, given.report, given.control, linger=True)
+    if given.forget is not None:
+        shutil.rmtree(given.forget, ignore_errors=True)
+    setting = Setting(
+        given.name, given.base, given.state, given.report, given.control, not given.once, given.reset_state
+    )
     code = Runner(spec, setting).run()
     # Threads of client libraries may still hold on: what had to be stored is stored.
     sys.stdout.flush()

@@ -73,6 +73,7 @@ class Engine:
         self._front = Front(plan, self._counts)
         self._limits = {name: Bucket(intake_limit(plan, name)) for name in intakes}
         self._next: tuple[FlowPlan, threading.Event] | None = None
+        self._again: list[tuple[str, list[bytes]]] = []
         self.taps: list[Callable[[str, Sequence[Any]], None]] = []
 
     @property
@@ -142,6 +143,10 @@ class Engine:
             self.figures.patched += 1
             done.set()
 
+    def replay(self, source: str, messages: list[bytes]) -> None:
+        """Have messages of a source processed once more, with the next batch."""
+        self._again.append((source, messages))
+
     # --- the source's side
 
     def begin(self, state: Any) -> None:
@@ -171,6 +176,12 @@ class Engine:
         rows: list[Any] = []
         letters: list[Dead] = []
         got = False
+        while self._again:
+            name, messages = self._again.pop(0)
+            made, more = front.feed(name, Chunk("", messages), now, monotonic)
+            rows += made
+            letters += more
+            got = True
         for name, intake in self._intakes.items():
             bucket = self._limits[name]
             most = bucket.allowance(_MOST, monotonic)

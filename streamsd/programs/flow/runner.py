@@ -30,6 +30,7 @@ from streamsd.flow.standing import Standing
 from streamsd.programs.flow.control import Control
 from streamsd.programs.flow.ends import Place, intake_of, outlet_of
 from streamsd.programs.flow.engine import Engine
+from streamsd.programs.flow.letters import Cabinet
 from streamsd.programs.flow.life import Life, Stopping
 from streamsd.programs.flow.sinks.file import FileOutlet
 
@@ -130,6 +131,7 @@ class Runner:
     def _letters(self) -> FileOutlet:
         dead = self.spec.dead_letter
         path = self.setting.base / dead.path if dead.path else self._state / "dead.ndjson"
+        self._letters_path = path
         return FileOutlet(path, dead.max_size.bytes, 1, self.life)
 
     def _store(self, shape: str) -> None:
@@ -212,6 +214,10 @@ class Runner:
                 return self._patch(request.get("live"))
             case "tap":
                 return self._tap(int(request.get("count", 10)), float(request.get("seconds", 5.0)))
+            case "dead":
+                return {"ok": True, **self._cabinet().summary(int(request.get("count", 10)))}
+            case "replay":
+                return self._replay()
             case "stop":
                 self.life.stop()
                 return {"ok": True}
@@ -240,6 +246,38 @@ class Runner:
         log("flow-patched", live=self._live)
         self._report()
         return {"ok": True, "live": self._live}
+
+    def _cabinet(self) -> Cabinet:
+        return Cabinet(self._letters_path, self._state / "replayed.json")
+
+    def _replay(self) -> Mapping[str, Any]:
+        """Process dead letters once more. They count as replayed when what came of them is stored; those that fail
+        again are new letters. `left`: those that are no message of a source, or were cut."""
+        engine = self._engine
+        if engine is None:
+            return {"error": "the flow does not run"}
+        cabinet = self._cabinet()
+        by_source: dict[str, list[bytes]] = {}
+        last, count, left = None, 0, 0
+        for place, found, raw in cabinet.open_letters():
+            last = place
+            source = str(found.get("source", ""))
+            if source in engine.plan.sources and "cut_from" not in found:
+                by_source.setdefault(source, []).append(raw)
+                count += 1
+            else:
+                left += 1
+        # Two more epochs: the one that runs may have taken its state before the messages came.
+        goal = engine.figures.epochs + 2
+        for source, messages in by_source.items():
+            engine.replay(source, messages)
+        end = time.monotonic() + self.spec.recovery.epoch.seconds * 2 + 30
+        while by_source and engine.figures.epochs < goal:
+            if time.monotonic() > end or self.life.stopping.wait(0.02):
+                return {"error": "the flow did not store the results in time: the letters may be replayed again"}
+        if last is not None:
+            cabinet.set_mark(last)
+        return {"ok": True, "replayed": count, "left": left}
 
     def _tap(self, count: int, seconds: float) -> Mapping[str, Any]:
         """The next results, and how many there were meanwhile."""
