@@ -10,6 +10,7 @@ import click
 from streamsd.cli.command import Session, command
 from streamsd.cli.failure import Exit, Failure
 from streamsd.core import unix_socket
+from streamsd.runtime.procfs import is_alive
 
 
 @command("down")
@@ -36,7 +37,7 @@ def down(session: Session, wait_s: float) -> Exit:
         if failure.code != "daemon-gone":
             raise  # else it ended before it had answered, which is what was asked for
     deadline = time.monotonic() + wait_s
-    while unix_socket.answers(session.settings.api_socket) or _runs(daemon):
+    while unix_socket.answers(session.settings.api_socket) or is_alive(daemon):
         if time.monotonic() >= deadline:
             raise Failure(
                 f"the daemon still runs after {wait_s:g} s",
@@ -54,15 +55,6 @@ def _pid(file: Path) -> int:
         return int(file.read_text())
     except (OSError, ValueError):
         return 0
-
-
-def _runs(pid: int) -> bool:
-    """Whether the process is there and no zombie, which waits for whoever started it."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 def _done(session: Session, text: str) -> Exit:

@@ -48,14 +48,6 @@ class FieldChange:
     after: str
 
 
-def policy_of(model: type[BaseModel], field: str) -> OnChange:
-    """The policy written on a model's field; RESTART where none is."""
-    for item in model.model_fields[field].metadata:
-        if isinstance(item, OnChange):
-            return item
-    return OnChange.RESTART
-
-
 def changed_fields(old: BaseModel, new: BaseModel, prefix: FieldPath = ()) -> tuple[FieldChange, ...]:
     """Every field that differs, deepest place first known to both sides; the policy is the nearest one written."""
     changes: list[FieldChange] = []

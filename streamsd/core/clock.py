@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """`monotonic` counts seconds through suspends of nothing; `now` is the wall clock, for people only."""
+    """`monotonic` counts seconds, those in which the host sleeps too; `now` is the wall clock, for people only."""
 
     def monotonic(self) -> float: ...
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from streamsd.core.runtime import RuntimeFault
 from streamsd.runtime import cgroups
-from streamsd.runtime.procfs import all_pids, ancestors, read_environment, read_process
+from streamsd.runtime.procfs import all_pids, ancestors, is_alive, read_environment
 from streamsd.runtime.supervisord.wire import INSTANCE_VARIABLE, RUNTIME_VARIABLE
 
 _PATIENCE = 20.0
@@ -61,10 +61,7 @@ def _tagged(instance: str, variable: str) -> Iterator[int]:
     """Living processes whose environment names the instance; not us, nor what we were started from."""
     spared = ancestors(os.getpid())
     for pid in all_pids():
-        if pid in spared or read_environment(pid).get(variable) != instance:
-            continue
-        process = read_process(pid)
-        if process is not None and process.state not in "ZX":
+        if pid not in spared and read_environment(pid).get(variable) == instance and is_alive(pid):
             yield pid
 
 

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import time
-from pathlib import Path
 
 from streamsd.runtime.probes.answer import Answer
-
-_TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def started_at(pid: int) -> float | None:
-    """When the process started, in seconds on the boot clock; None when it is gone or a zombie.
-
-    Field 22 of /proc/PID/stat (proc(5)); the name in field 2 may hold spaces and brackets, so fields count from the
-    last bracket.
-    """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else int(fields[19]) / _TICKS
+from streamsd.runtime.procfs import read_process
 
 
 def lived(pid: int) -> float | None:
-    """Seconds since the process started; None when it is gone."""
-    started = started_at(pid)
-    return None if started is None else time.clock_gettime(time.CLOCK_BOOTTIME) - started
+    """Seconds since the process started; None when it is gone or a zombie."""
+    process = read_process(pid)
+    if process is None or process.state in "ZX":
+        return None
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - process.started
 
 
 def is_of(pid: int, changed: float) -> bool:

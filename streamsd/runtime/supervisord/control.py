@@ -16,7 +16,7 @@ from collections.abc import Callable, MutableMapping
 from typing import Any, Protocol
 
 from streamsd.runtime.supervisord.timers import Timers
-from streamsd.runtime.supervisord.wire import MAX_LINE, Fault, Request, UnitWire
+from streamsd.runtime.supervisord.wire import MAX_LINE, Answer, ExitedEvent, Fault, Request, UnitWire
 
 _PEER = struct.Struct("3i")
 _TURN = 0.02
@@ -65,7 +65,8 @@ class ControlServer:
         sockets[listening.fileno()] = self
 
     def tell_exited(self, unit: UnitWire) -> None:
-        line = _line({"event": "exited", "unit": unit})
+        event: ExitedEvent = {"event": "exited", "unit": unit}
+        line = _line(event)
         for connection in list(self._connections):
             connection.send(line)
 
@@ -213,5 +214,5 @@ class Connection:
         self._peer.close()
 
 
-def _line(message: dict[str, Any]) -> bytes:
+def _line(message: Answer | ExitedEvent) -> bytes:
     return json.dumps(message, separators=(",", ":")).encode() + b"\n"
