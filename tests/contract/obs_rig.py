@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from streamsd.drivers.obs.render import Instance, environment, launch_document
+from streamsd.drivers.obs.render import Instance, environment, launch_document, start_document
 from streamsd.programs.director.client import Client, ConnectFault
 from streamsd.programs.director.collection import CollectionFile
 from streamsd.programs.director.outputs import OutputKeeper
@@ -88,6 +88,8 @@ class Studio:
         password.write_text(self.password)
         document = self.home / "launch.json"
         document.write_text(launch_document(self.instance, password))
+        start = self.home / "start.json"
+        start.write_text(start_document(self.instance))
         env = {
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
@@ -97,7 +99,7 @@ class Studio:
         }
         with self.log.open("ab") as log:
             self.launcher = subprocess.Popen(
-                [sys.executable, "-m", "streamsd.programs.obs_launch", str(document)],
+                [sys.executable, "-m", "streamsd.programs.obs_launch", str(document), str(start)],
                 env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -63,6 +63,12 @@ def launch_document(instance: Instance, password_file: Path) -> str:
     )
 
 
+def start_document(instance: Instance) -> str:
+    """The part of the launcher's document that OBS can also be brought to while it runs: what it starts with."""
+    begin = {"Basic": {"SceneCollection": instance.collection, "SceneCollectionFile": instance.collection}}
+    return json.dumps({"ini": {"global.ini": begin, "user.ini": begin}})
+
+
 def argv(instance: Instance) -> list[str]:
     """Flags by version: the check for an unclean shutdown, which asks in a dialog, came with 30 and its flag went
     with 32."""
@@ -107,8 +113,6 @@ def _start(instance: Instance) -> Mapping[str, Mapping[str, str]]:
         "Basic": {
             "Profile": instance.profile,
             "ProfileDir": instance.profile,
-            "SceneCollection": instance.collection,
-            "SceneCollectionFile": instance.collection,
         },
         "BasicWindow": {"SysTrayEnabled": "false", "PreviewEnabled": "false"},
         "OBSWebSocket": {

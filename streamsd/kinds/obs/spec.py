@@ -176,7 +176,7 @@ class ObsSpec(Spec):
     """Several scene collections, each a list of scenes; `collection` says which one is loaded."""
     collection: Annotated[FileName | None, OnChange.PATCH] = None
     """The scene collection that is loaded. Left out: the first of `collections`, or one named `streamsd`."""
-    profile: Annotated[FileName, OnChange.PATCH] = "streamsd"
+    profile: Annotated[FileName, OnChange.RESTART] = "streamsd"
     """OBS's profile, which its output settings belong to."""
     sources: Annotated[dict[SourceName, SourceSpec], OnChange.PATCH] = Field(default={})
     """Sources that scenes show by `source: NAME`."""

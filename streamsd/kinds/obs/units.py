@@ -24,7 +24,7 @@ from streamsd.core.unit import (
 from streamsd.core.units import Resolution
 from streamsd.drivers.obs.authority import authority_of
 from streamsd.drivers.obs.content import Json
-from streamsd.drivers.obs.render import Instance, environment, launch_document
+from streamsd.drivers.obs.render import Instance, environment, launch_document, start_document
 from streamsd.drivers.pulse import PulseDevice
 from streamsd.drivers.x11 import XDisplay
 from streamsd.drivers.x11.authority import authority_file
@@ -104,10 +104,10 @@ def obs_unit(
     runtime = places.run / "xdg"
     # Without a server of its own libpulse would look for one, and start it.
     sound = audio.env if audio is not None else {"PULSE_SERVER": f"unix:{runtime}/none"}
-    launch = places.run / "launch.json"
+    launch, start = places.run / "launch.json", places.run / "start.json"
     return Unit(
         id=UnitId(address, OBS),
-        argv=(*launcher, str(launch)),
+        argv=(*launcher, str(launch), str(start)),
         env={
             **environment(places.home, runtime),
             **sound,
@@ -117,6 +117,7 @@ def obs_unit(
         cwd=places.state,
         files=(
             File(launch, launch_document(instance, places.password)),
+            File(start, start_document(instance), live=True),
             File(places.password, password),
             authority_of(places.authority, (display, *captured)),
         ),

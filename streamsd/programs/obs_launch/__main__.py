@@ -1,4 +1,4 @@
-"""python -m streamsd.programs.obs_launch LAUNCH.json: see the package."""
+"""python -m streamsd.programs.obs_launch LAUNCH.json [MORE.json]...: see the package."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WATCHED = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 def main() -> int:
     """OBS's exit code; 128 + N when signal N ended it; 0 when it ended because it was asked to (how it came to its
     end then is in its log, and no failure of the unit)."""
-    launch = Launch.read(Path(sys.argv[1]))
+    launch = Launch.read(*map(Path, sys.argv[1:]))
     prepare(launch)
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)  # taken one by one by sigtimedwait
     libc = ctypes.CDLL(None, use_errno=True)

@@ -27,14 +27,19 @@ class Launch:
     once: dict[str, str]
 
     @classmethod
-    def read(cls, path: Path) -> Launch:
-        """ValueError, KeyError, TypeError for a document that is not one."""
+    def read(cls, path: Path, *more: Path) -> Launch:
+        """The document, and others with more `ini`. ValueError, KeyError, TypeError for one that is none."""
         data = json.loads(path.read_text())
+        ini: dict[str, dict[str, dict[str, str]]] = data["ini"]
+        for other in more:
+            for name, sections in json.loads(other.read_text())["ini"].items():
+                for section, keys in sections.items():
+                    ini.setdefault(name, {}).setdefault(section, {}).update(keys)
         return cls(
             argv=tuple(data["argv"]),
             config=Path(data["config"]),
             password_file=Path(data["password_file"]),
-            ini=data["ini"],
+            ini=ini,
             json=data["json"],
             once=data["once"],
         )

@@ -110,6 +110,8 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str], set[str]]] = {
         set(),
         {"scenes", "structure"},
     ),
+    "collection": ({"collection": "other"}, set(), {"scenes", "structure"}),
+    "profile": ({"profile": "other"}, {"obs"}, {"profile"}),
     "sample_rate": ({"sample_rate": 44100}, {"obs"}, set()),
     "display": ({"display": "desk"}, {"obs"}, set()),
     "audio": ({"audio": "music"}, {"obs"}, set()),

@@ -11,7 +11,7 @@ import pytest
 from streamsd.core.unit import File
 from streamsd.drivers.obs.authority import authority_of
 from streamsd.drivers.obs.catalog import FILTERS, INPUTS, base_of, newest
-from streamsd.drivers.obs.render import Instance, argv, launch_document, version_of
+from streamsd.drivers.obs.render import Instance, argv, launch_document, start_document, version_of
 from streamsd.programs.obs_launch.files import Launch, prepare
 from streamsd.programs.obs_launch.ini import merged, read_ini
 from streamsd.programs.obs_launch.window import cookies
@@ -42,10 +42,12 @@ def test_the_launcher_sets_its_keys_and_leaves_the_rest(tmp_path: Path) -> None:
     assert "geheim" not in text
     document = tmp_path / "launch.json"
     document.write_text(text)
+    start = tmp_path / "start.json"
+    start.write_text(start_document(made))
     global_ini = made.config / "global.ini"
     global_ini.parent.mkdir(parents=True)
     global_ini.write_text("\ufeff[General]\nFirstRun=false\nName=kept\n\n[Other]\nA=b=c\n")
-    prepare(Launch.read(document))
+    prepare(Launch.read(document, start))
     ini = read_ini(global_ini.read_text())
     assert ini["General"]["FirstRun"] == "true"
     assert ini["General"]["Name"] == "kept"
