@@ -144,7 +144,7 @@ def _change_routes(app: FastAPI, service: Service) -> None:
 def _stream_routes(app: FastAPI, service: Service, closing: asyncio.Event) -> None:
     @app.get("/v1/events")
     async def events(
-        since: Annotated[int, Query(ge=0, description="after this sequence number; 0: all that are kept")] = 0,
+        since: Annotated[int, Query(ge=0, description="after this sequence number; 0: from the newest thousand")] = 0,
         follow: Follow = False,
         address: Annotated[str | None, Query(description="only this resource's")] = None,
     ) -> Response:
@@ -240,4 +240,4 @@ def _say_errors(app: FastAPI) -> None:
     @app.exception_handler(500)
     async def failed(request: Request, fault: Exception) -> Response:
         message = f"streamsd failed to answer ({type(fault).__name__})"  # the traceback goes to the daemon's log only
-        return JSONResponse(ErrorAnswer(error="internal", message=message, hint="see the daemon's log"), 500)
+        return JSONResponse(ErrorAnswer(error="internal-error", message=message, hint="see the daemon's log"), 500)

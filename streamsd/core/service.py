@@ -63,7 +63,8 @@ class Service(Protocol):
         ...
 
     def events(self, *, since: int, follow: bool, address: Address | None) -> AsyncIterator[tuple[int, dict[str, Any]]]:
-        """Events after the given sequence number (0: all kept), each with its own number; endless when following."""
+        """Events after the given sequence number (0: from the newest thousand on), each with its own number; endless
+        when following."""
         ...
 
     def log_files(self, address: Address, role: str | None) -> list[tuple[str, Path]]:

@@ -14,7 +14,7 @@ _QUEUE = 2000
 
 
 class EventLog:
-    """A follower that does not keep up loses the newest events it has no room for, and is told how many."""
+    """A follower that does not keep up loses the newest events it has no room for: the gap in the numbers shows it."""
 
     def __init__(self, store: Store, out: TextIO | None) -> None:
         self._store = store
@@ -43,9 +43,10 @@ class EventLog:
             self._followers.add(queue)
         try:
             last = since
-            for number, fields in self._store.events(since, wanted):
-                last = max(last, number)
-                yield number, fields
+            while kept := self._store.events(last, wanted):  # a page at a time
+                for number, fields in kept:
+                    last = max(last, number)
+                    yield number, fields
             while follow:
                 number, fields = await queue.get()
                 if number > last and (wanted is None or fields["address"] == wanted):

@@ -26,6 +26,7 @@ from streamsd.daemon.notify import Notifier
 from streamsd.daemon.profile import Profiles
 from streamsd.daemon.service import DaemonService
 from streamsd.daemon.watcher import Watcher
+from streamsd.drivers.ffmpeg.capabilities import bundled
 from streamsd.engine.compiler import Compiler
 from streamsd.engine.context import HostContext
 from streamsd.engine.reconciler import Reconciler
@@ -74,6 +75,8 @@ async def _run(settings: Settings, watch: bool, serve: Serve, out: TextIO | None
     log.emit(Event(clock.now(), "daemon-started", "", {"version": __version__, "pid": os.getpid()}))
     if store.set_aside:
         log.emit(Event(clock.now(), "store-damaged", "", {"kept_as": str(store.set_aside)}))
+    if store.in_memory:
+        log.emit(Event(clock.now(), "store-unavailable", "", {"reason": store.in_memory}))
     notifier = Notifier()
     await reconciler.start()
     try:
@@ -193,12 +196,7 @@ def _ffmpeg(config: Path) -> Callable[[], Path | None]:
             return None
         if chosen:
             return Path(chosen) if Path(chosen).is_file() else None
-        import imageio_ffmpeg  # numpy-free but slow: only a profile with streams needs it
-
-        try:
-            return Path(imageio_ffmpeg.get_ffmpeg_exe())  # type: ignore[attr-defined,no-untyped-call]  # untyped package
-        except RuntimeError:
-            return None
+        return bundled()
 
     return find
 

@@ -1,0 +1,24 @@
+"""The event log: whoever asks for what came after a number gets all of it, however much that is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from streamsd.core.events import Event
+from streamsd.daemon.eventlog import EventLog
+from streamsd.engine.store import Store
+
+MANY = 2_500
+
+
+async def test_more_events_than_a_page_are_all_told(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    log = EventLog(store, None)
+    for number in range(MANY):
+        log.emit(Event(datetime(2026, 1, 1, tzinfo=UTC), "something", "Thing/a", {"number": number}))
+    after = [number async for number, _ in log.events(since=10, follow=False, address=None)]
+    assert after == list(range(11, MANY + 1))
+    newest = [number async for number, _ in log.events(since=0, follow=False, address=None)]
+    assert newest == list(range(MANY - 999, MANY + 1))
+    store.close()
