@@ -28,6 +28,7 @@ from streamsd.document.nodes import (
     EMPTY,
     MAX_DEPTH,
     MAX_NODES,
+    BrokenNode,
     Entry,
     ListNode,
     MapNode,
@@ -148,6 +149,7 @@ class Builder:
         text: str = event.value
         plain = event.implicit[0] and event.tag is None
         value: ScalarValue = text
+        errors = self._findings.errors
         start, end = event.start_mark, event.end_mark
         if plain:
             try:
@@ -169,6 +171,8 @@ class Builder:
             end.line + self._first,
             end.column + 1,
         )
+        if self._findings.errors > errors:
+            node = BrokenNode(*node)
         if event.anchor:
             self.simple = False
             self._anchors[event.anchor] = node
@@ -217,11 +221,11 @@ class Builder:
                 event,
                 hint=name_hint(event.anchor, self._anchors, "anchors"),
             )
-        return self._nothing(event)
+        return self._broken(event)
 
-    def _nothing(self, event: _Event) -> ScalarNode:
+    def _broken(self, event: _Event) -> BrokenNode:
         start, end = event.start_mark, event.end_mark
-        return ScalarNode(
+        return BrokenNode(
             None,
             "",
             True,
@@ -232,9 +236,9 @@ class Builder:
             end.column + 1,
         )
 
-    def _close_list(self, opened: _Open, end: _Event) -> ListNode:
+    def _close_list(self, opened: _Open, end: _Event) -> Node:
         if opened.event.tag not in (None, "!", _YAML + "seq"):
-            self._unknown_tag(opened.event)
+            return self._unknown_collection(opened)
         size, depth, dynamic = 1, 0, False
         for item in opened.items:
             size += item.size
@@ -257,10 +261,17 @@ class Builder:
             self._anchors[opened.anchor] = node
         return node
 
-    def _close_map(self, opened: _Open, end: _Event) -> MapNode:
+    def _unknown_collection(self, opened: _Open) -> BrokenNode:
+        self._unknown_tag(opened.event)
+        node = self._broken(opened.event)
+        if opened.anchor:
+            self._anchors[opened.anchor] = node
+        return node
+
+    def _close_map(self, opened: _Open, end: _Event) -> Node:
         tag = opened.event.tag
         if tag not in (None, "!", _YAML + "map", "!replace"):
-            self._unknown_tag(opened.event)
+            return self._unknown_collection(opened)
         entries: dict[str, Entry] = {}
         merges: list[tuple[ScalarNode, Node]] = []
         items = opened.items
@@ -323,6 +334,8 @@ class Builder:
         entries = dict(node.entries)
         size, depth, dynamic = node.size, node.depth - 1, node.dynamic
         for base in bases:
+            if isinstance(base, BrokenNode):
+                continue
             if not isinstance(base, MapNode):
                 self._findings.error("yaml-merge", "'<<' takes a mapping or a list of them", source_of(key))
                 continue

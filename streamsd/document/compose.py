@@ -17,9 +17,9 @@ from streamsd.core.secret import Secret
 from streamsd.document.budget import Budget
 from streamsd.document.files import Files, Unreadable, absolute
 from streamsd.document.findings import Findings, shown
-from streamsd.document.interpolate import BrokenNode, Interpolation
+from streamsd.document.interpolate import Interpolation
 from streamsd.document.merge import Body, join, overlay
-from streamsd.document.nodes import Entry, ListNode, MapNode, Node, ScalarNode, kind_of, source_of
+from streamsd.document.nodes import BrokenNode, Entry, ListNode, MapNode, Node, ScalarNode, kind_of, source_of
 from streamsd.document.parse import parse
 
 VERSION = 1

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from streamsd.document.budget import Budget
 from streamsd.document.findings import Findings, hint_among, shown
-from streamsd.document.interpolate import BrokenNode, Interpolation
+from streamsd.document.interpolate import Interpolation
 from streamsd.document.merge import deep_merge
-from streamsd.document.nodes import Entry, MapNode, ScalarNode, kind_of, map_of, source_of
+from streamsd.document.nodes import BrokenNode, Entry, MapNode, ScalarNode, kind_of, map_of, source_of
 
 KEY = "extends"
 _MAX_CHAIN = 40

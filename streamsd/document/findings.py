@@ -16,7 +16,7 @@ class Findings:
     """Collects diagnostics in one pass; `ordered` gives them by place."""
 
     def __init__(self) -> None:
-        self._all: dict[Diagnostic, None] = {}
+        self._all: dict[tuple[str, str, Source | None], Diagnostic] = {}
         self._left_out = 0
         self.errors = 0
 
@@ -33,14 +33,15 @@ class Findings:
 
     def add(self, diagnostic: Diagnostic) -> None:
         """The same fault at the same place counts once: a base that two resources extend is read twice."""
-        if diagnostic in self._all:
+        key = (diagnostic.code, diagnostic.message, diagnostic.at)
+        if key in self._all and diagnostic.at is not None:
             return
         is_error = diagnostic.severity is Severity.ERROR
         self.errors += is_error
         if len(self._all) >= MOST:
             self._left_out += is_error
             return
-        self._all[diagnostic] = None
+        self._all[key] = diagnostic
 
     def leave_out(self, errors: int) -> None:
         """Count errors that are not put into words, once there are too many."""
@@ -53,7 +54,9 @@ class Findings:
 
     def ordered(self) -> tuple[Diagnostic, ...]:
         """By file, line and column; what has no place first, the count of what was left out last."""
-        found = sorted(self._all, key=lambda d: (d.at is not None, d.at or Source("", 0, 0), d.code, d.message))
+        found = sorted(
+            self._all.values(), key=lambda d: (d.at is not None, d.at or Source("", 0, 0), d.code, d.message)
+        )
         if self._left_out:
             found.append(Diagnostic("too-many-errors", f"{self._left_out} more errors are not shown"))
         return tuple(found)

@@ -16,7 +16,7 @@ from streamsd.core.secret import Secret
 from streamsd.document.budget import Budget
 from streamsd.document.files import MAX_SECRET_BYTES, Files, Unreadable
 from streamsd.document.findings import Findings, hint_among, shown
-from streamsd.document.nodes import MAX_DEPTH, Entry, ListNode, Node, ScalarNode, list_of, map_of, source_of
+from streamsd.document.nodes import MAX_DEPTH, BrokenNode, Entry, ListNode, Node, ScalarNode, list_of, map_of, source_of
 from streamsd.document.scalars import NotANumber, resolve
 
 EXPRESSION = re.compile(r"\$\$\{|\$\{([^}]*)(\}?)")
@@ -28,12 +28,6 @@ _MAX_CHAIN = 40
 
 class EnvNode(ScalarNode):
     """A value from the environment: its type is a guess until the field it goes to is known."""
-
-    __slots__ = ()
-
-
-class BrokenNode(ScalarNode):
-    """A value whose expression is at fault: told once, so that nothing else is said about it."""
 
     __slots__ = ()
 

@@ -21,9 +21,9 @@ from streamsd.document.derive import KEY as EXTENDS
 from streamsd.document.derive import Derivation
 from streamsd.document.files import Files
 from streamsd.document.findings import Findings
-from streamsd.document.interpolate import BrokenNode, Interpolation
+from streamsd.document.interpolate import Interpolation
 from streamsd.document.merge import Body
-from streamsd.document.nodes import Entry, locate, source_of
+from streamsd.document.nodes import BrokenNode, Entry, locate, source_of
 from streamsd.document.references import check_references
 from streamsd.document.shape import fields_of
 from streamsd.document.validate import check

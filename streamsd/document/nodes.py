@@ -49,6 +49,12 @@ class ScalarNode(NamedTuple):
         return "${" in self.text
 
 
+class BrokenNode(ScalarNode):
+    """A value that is at fault in itself: told once, so that nothing else is said about it."""
+
+    __slots__ = ()
+
+
 class ListNode(NamedTuple):
     """`size`: nodes in it, aliases counted out. `dynamic`: something in it wants interpolation."""
 

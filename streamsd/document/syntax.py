@@ -66,9 +66,8 @@ def fault(error: MarkedYAMLError, text: str, file: str) -> Diagnostic:
                 "an expression in brackets", 'inside of { } and [ ] put it in quotes: "${...}"', at(begun, 1)
             )
         what = "list" if close == "]" else "mapping"
-        return _syntax(
-            f"a {what} in brackets has no end", f"close it with '{close}', or put a comma here", at(begun, 1)
-        )
+        goes_on = f"close it with '{close}', or put a comma before column {column + 1} of line {line + 1}"
+        return _syntax(f"a {what} in brackets has no end", goes_on, at(begun, 1))
     if problem == "found character that cannot start any token":
         return _syntax(f"a text cannot begin with {char!r}", "put the text in quotes", at((line, column), 1))
     if "alphabetic or numeric" in problem:

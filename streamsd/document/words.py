@@ -14,8 +14,7 @@ from pydantic_core import ErrorDetails
 from streamsd.core.diagnostics import Diagnostic, FieldPath, Source, name_hint, nearest
 from streamsd.core.secret import Secret
 from streamsd.document.findings import shown
-from streamsd.document.interpolate import BrokenNode
-from streamsd.document.nodes import Entry, ListNode, MapNode, Node, ScalarNode, locate, source_of
+from streamsd.document.nodes import BrokenNode, Entry, ListNode, MapNode, Node, ScalarNode, locate, source_of
 from streamsd.document.shape import expected_at, fields_of, models_at
 
 _TYPES = {
@@ -220,7 +219,9 @@ def _diagnostic(error: _Error, model: type[BaseModel], entry: Entry, prefix: Fie
 
     if isinstance(node, ScalarNode) and isinstance(node.value, Secret) and error.type != "extra_forbidden":
         return misplaced_secret(error.path, entry, prefix)
-    hidden = Secret in expected_at(model, error.loc, error.tagged)
+    # A secret that the profile spells out is not repeated; nothing, true and false are none.
+    harmless = isinstance(node, ScalarNode) and (node.value is None or isinstance(node.value, bool))
+    hidden = not harmless and Secret in expected_at(model, error.loc, error.tagged)
     found = "" if hidden or node is None else f", not {_found(node)}"
     echo = "the value" if hidden or not isinstance(node, ScalarNode) else shown(node.text)
     match error.type:
@@ -256,9 +257,14 @@ def _diagnostic(error: _Error, model: type[BaseModel], entry: Entry, prefix: Fie
                 f"{hint}",
             )
         case "either":
-            return say("value-type", f"{name} must be {error.context['wanted']}{found}", error.context["hint"])
+            wanted = str(error.context["wanted"])
+            hint = error.context["hint"] or (_type_hint("a text", node, name, hidden) if "a text" in wanted else "")
+            return say("value-type", f"{name} must be {wanted}{found}", hint)
         case "value_error" | "assertion_error":
             return say("value-invalid", f"{name}: {error.context.get('error', error.message)}")
+        case "string_pattern_mismatch" if error.loc[-1] == "[key]":
+            what = f"{shown(error.path[-1])} cannot be a name in {_name(path[:-1])}"
+            return say("value-format", what, f"it must match {error.context['pattern']}", _key_of(entry, error.path))
         case "string_pattern_mismatch":
             return say("value-format", f"{name} cannot be {echo}", f"it must match {error.context['pattern']}")
         case "string_too_short" | "too_short":
@@ -267,7 +273,7 @@ def _diagnostic(error: _Error, model: type[BaseModel], entry: Entry, prefix: Fie
             return say("value-length", f"{name} is too long", f"at most {_count(error, 'max_length')}")
         case kind if kind in _RANGES:
             key_, words = _RANGES[kind]
-            return say("value-range", f"{name} must be {words} {error.context[key_]}{found}")
+            return say("value-range", f"{name} must be {words} {error.context[key_]:g}{found}")
         case kind if kind in _TYPES:
             return say(
                 "value-type", f"{name} must be {_TYPES[kind]}{found}", _type_hint(_TYPES[kind], node, name, hidden)
@@ -325,6 +331,8 @@ def _type_hint(wanted: str, node: Node | None, name: str, hidden: bool) -> str:
             return f"write {_YES_NO.get(node.text.lower(), 'true or false')}"
         case "a whole number" | "a number" if isinstance(node.value, str) and re.fullmatch(r"-?\d+(\.\d+)?", node.text):
             return f"write it without quotes: {text}"
+        case "a whole number" | "a number" if isinstance(node.value, str) and len(re.findall(r"[0-9]+", text)) == 1:
+            return f"write the number alone: {re.findall(r'[0-9]+', text)[0]}"
         case "a list":
             return f"write {json.dumps(node.text.split())}" if " " in text and text == node.text else f"write [{text}]"
         case _:
