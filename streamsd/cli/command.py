@@ -63,9 +63,9 @@ def command(name: str) -> Callable[[Callable[Concatenate[Session, P], Exit | Non
     def decorate(function: Callable[Concatenate[Session, P], Exit | None]) -> click.Command:
         @click.pass_context
         def run(context: click.Context, /, *args: P.args, **kwargs: P.kwargs) -> int:
-            given = {key: kwargs.pop(key, None) for key in _KEYS}
+            given = {key: kwargs.pop(key, None) for key in KEYS}
             before: Mapping[str, Any] = context.obj or {}
-            options: dict[str, Any] = {key: given[key] or before.get(key) for key in _KEYS}
+            options: dict[str, Any] = {key: given[key] or before.get(key) for key in KEYS}
             session = Session(json=bool(options.pop("as_json")), settings=Settings.resolve(**options))
             try:
                 return int(function(session, *args, **kwargs) or Exit.OK)
@@ -82,7 +82,7 @@ def command(name: str) -> Callable[[Callable[Concatenate[Session, P], Exit | Non
 
 def complete_address(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """For shell completion: the addresses the daemon has; none where no daemon answers."""
-    given = {key: context.params.get(key) for key in _KEYS if key != "as_json"}
+    given = {key: context.params.get(key) for key in KEYS if key != "as_json"}
     try:
         names: list[str] = Client(Settings.resolve(**given), timeout=2.0).get("/v1/graph")["resources"]
     except Failure:
@@ -90,4 +90,5 @@ def complete_address(context: click.Context, parameter: click.Parameter, incompl
     return [name for name in names if name.startswith(incomplete)]
 
 
-_KEYS = ("profile", "state_dir", "run_dir", "config", "as_json")
+KEYS = ("profile", "state_dir", "run_dir", "config", "as_json")
+"""The parameters that `place_options` adds."""

@@ -57,17 +57,11 @@ class _Program:
 _PROGRAMS = (
     _Program("Xvfb", (), "xvfb", "displays"),
     _Program("xrandr", ("--version",), "x11-xserver-utils", "looking at displays by hand"),
-    _Program("Xorg", ("-version",), "xserver-xorg-core", "displays with several monitors"),
-    _Program("Xvnc", ("-version",), "tigervnc-standalone-server", "displays that grow"),
-    _Program("sway", ("--version",), "sway", "Wayland displays"),
     _Program("openbox", ("--version",), "openbox", "a window manager for displays"),
     _Program("xterm", (), "xterm", "a terminal on a display"),
     _Program("xclock", (), "x11-apps", "the quickstart's moving picture"),
     _Program("pulseaudio", ("--version",), "pulseaudio", "audio devices"),
     _Program("obs", ("--version",), "obs-studio", "OBS scenes"),
-    _Program("xrdp", ("--version",), "xrdp", "RDP hosts"),
-    _Program("freerdp-shadow-cli", ("--version",), "freerdp2-shadow-x11", "RDP to a display that exists"),
-    _Program("xfreerdp", ("--version",), "freerdp2-x11", "RDP clients"),
     _Program("x11vnc", ("-version",), "x11vnc", "VNC to a display that exists"),
     _Program("chromium", ("--version",), "chromium", "browsers on a display"),
 )

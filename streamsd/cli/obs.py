@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from streamsd.cli.client import resource_path
 from streamsd.cli.command import Session, command
 from streamsd.cli.failure import Failure
-from streamsd.drivers.obs.collection_file import NotACollection, studio_of
-from streamsd.drivers.obs.importing import profile_of
 
 _INSTANCE = click.option("--instance", "-i", default=None, help="The Obs resource; not needed where there is one.")
 
@@ -151,6 +148,11 @@ def import_(session: Session, file: Path | None, name: str, instance: str | None
 
     From FILE, a scene collection as OBS writes it (basic/scenes/*.json), or from a running instance.
     """
+    import yaml
+
+    from streamsd.drivers.obs.collection_file import NotACollection, studio_of
+    from streamsd.drivers.obs.importing import profile_of
+
     if file is not None:
         try:
             studio = studio_of(json.loads(file.read_text()))

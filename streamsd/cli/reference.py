@@ -9,10 +9,9 @@ from pathlib import Path
 
 import click
 
+from streamsd.cli.command import KEYS
 from streamsd.cli.failure import EXIT_MEANINGS
 from streamsd.cli.main import COMMANDS, cli
-
-_COMMON = ("profile", "state_dir", "run_dir", "config", "as_json")
 
 
 def reference() -> str:
@@ -60,7 +59,7 @@ def _options(command: click.Command, context: click.Context, *, common: bool) ->
         parameter.get_help_record(context)
         for parameter in command.get_params(context)
         if isinstance(parameter, click.Option)
-        and (parameter.name in _COMMON) == common
+        and (parameter.name in KEYS) == common
         and not {"--help", "--version"} & {*parameter.opts}
     ]
     shown = [record for record in records if record]

@@ -14,7 +14,7 @@ from streamsd.cli.failure import Exit
 from streamsd.cli.render import show_diagnostics
 
 if TYPE_CHECKING:
-    from streamsd.core.answers import DiagnosticAnswer
+    from streamsd.core.answers import DiagnosticAnswer, ValidateAnswer
 
 
 @command("validate")
@@ -44,7 +44,8 @@ def validate(session: Session, file: Path | None, schema_only: bool) -> Exit:
         found = [diagnostic.to_json() for diagnostic in loaded.diagnostics]
     valid = all(diagnostic["severity"] != "error" for diagnostic in found)
     if session.json:
-        session.answer({"valid": valid, "diagnostics": found})
+        answer: ValidateAnswer = {"valid": valid, "diagnostics": found}
+        session.answer(answer)
     else:
         show_diagnostics(found)
         click.echo(_summary(profile, count, found))
