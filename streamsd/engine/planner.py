@@ -37,7 +37,7 @@ def plan(
     asked = forced or {}
     decisions: dict[Address, Decision] = {}
     wanted = set(generation.resources) | set(views) if scope is None else set(scope)
-    for address in sorted(wanted - set(generation.resources)):
+    for address in sorted(a for a in wanted if a not in generation.resources):
         if address in views and views[address].units:
             roles = set(views[address].units)
             decisions[address] = Decision(stop=roles, delete=True, causes=["no longer declared"])

@@ -184,8 +184,8 @@ class Reconciler:
 
     def preview(self, generation: Generation) -> Plan:
         """What accepting this would do now. Touches nothing."""
-        addresses = [*self.world.units, *generation.resources]
-        views = {address: replace(self.world.view(address), held=False) for address in addresses}
+        views = {address: self.world.view(address) for address in {*self.world.units, *generation.resources}}
+        views |= {address: replace(views[address], held=False) for address in self.world.held if address in views}
         return planner.plan(generation, views, self._before())
 
     async def measure_all(self, resources: Iterable[Desired]) -> None:
