@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_LONGEST = 107
-"""sizeof(sockaddr_un.sun_path) - 1, unix(7)."""
+LONGEST = 107
+"""The bytes that a path may have: sizeof(sockaddr_un.sun_path) - 1, unix(7)."""
 
 
 @contextmanager
 def within_reach(path: Path) -> Iterator[str]:
     """A text for `path` that bind and connect accept; good while the context lasts. OSError: its directory is gone."""
-    if len(os.fsencode(path)) <= _LONGEST:
+    if len(os.fsencode(path)) <= LONGEST:
         yield str(path)
         return
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from streamsd.core import unix_socket
 from streamsd.core.address import Address, UnitId
 from streamsd.core.diagnostics import Problem
 from streamsd.core.kind import Compiled, Context, Finding, Kind, LivePart, Observation, PatchFault, Resource
@@ -11,7 +12,7 @@ from streamsd.core.runtime import ObservedUnit, ProcessState
 from streamsd.core.unit import Probe, Probes, SocketAnswers, Unit, UnixSocket
 from streamsd.drivers.cookies import stable_cookie
 from streamsd.drivers.pulse import PulseDevice
-from streamsd.drivers.pulse.capabilities import LONGEST_SOCKET_PATH, PACKAGES
+from streamsd.drivers.pulse.capabilities import PACKAGES
 from streamsd.drivers.pulse.control import STATE_QUESTION, SoundFault, measure, set_level
 from streamsd.drivers.pulse.render import argv, cookie_file, device, env, script
 from streamsd.kinds.audio.spec import AudioSpec
@@ -29,7 +30,7 @@ class AudioKind(Kind[AudioSpec]):
         if context.program("pulseaudio") is None:
             yield Problem("program-missing", "pulseaudio is not installed", f"apt install {PACKAGES['pulseaudio']}")
         control = str(context.directory(resource.address) / "control")
-        if len(control.encode()) > LONGEST_SOCKET_PATH:
+        if len(control.encode()) > unix_socket.LONGEST:
             yield Problem(
                 "path-too-long",
                 f"{control} is too long for the name of a socket",

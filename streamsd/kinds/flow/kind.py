@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 
+from streamsd.core import unix_socket
 from streamsd.core.address import Address, UnitId
 from streamsd.core.diagnostics import Problem, ProblemsError
 from streamsd.core.kind import (
@@ -34,7 +35,6 @@ from streamsd.flow.split import digest, split
 from streamsd.kinds.flow.spec import FlowSpec
 
 RUNNER = "runner"
-_LONGEST_SOCKET_PATH = 107
 _OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "tap": ("count", "seconds"),
     "dead": ("count",),
@@ -85,7 +85,7 @@ class FlowKind(Kind[FlowSpec]):
         spec, base = resource.spec, resource.base.absolute()
         yield from check_ends(spec, supervised=True)
         control = _places(resource.address, context).control
-        if len(str(control).encode()) > _LONGEST_SOCKET_PATH:
+        if len(str(control).encode()) > unix_socket.LONGEST:
             hint = "give a shorter name, or the daemon a shorter run directory"
             yield Problem("path-too-long", f"{control} is too long for the name of a socket", hint)
         try:

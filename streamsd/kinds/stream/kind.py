@@ -32,7 +32,7 @@ from streamsd.kinds.stream import outputs
 from streamsd.kinds.stream.inputs import WINDOW_REPORT, audio_input, missing_files, video_input
 from streamsd.kinds.stream.spec import StreamSpec
 
-RELAY = "relay"
+RELAY = outputs.RELAY
 ENCODER = "encoder"
 
 _WINDOW_SECONDS = 86_400.0

@@ -14,6 +14,9 @@ from streamsd.drivers.web import WebRoot
 from streamsd.kinds.stream.inputs import absolute
 from streamsd.kinds.stream.spec import DestinationSpec, HlsSpec, RecordSpec, StreamSpec
 
+RELAY = "relay"
+"""The role that every other one of a stream comes after."""
+
 OUTPUT = "out.sock"
 """Where the relay hands the stream out, relative to the stream's directory."""
 
@@ -93,7 +96,7 @@ def _hls(name: str, spec: HlsSpec, resource: Resource[StreamSpec], context: Cont
         ),
         # Asked once, it waits for a frame; asked again, it does not.
         stop=StopPolicy(((Signals.SIGINT, 1.0), (Signals.SIGTERM, 2.0))),
-        after=("relay",),
+        after=(RELAY,),
     )
 
 
@@ -120,5 +123,5 @@ def _record(name: str, spec: RecordSpec, resource: Resource[StreamSpec], context
             readiness=Probe(Reports(report), interval=2.0),
         ),
         stop=StopPolicy(((Signals.SIGTERM, 8.0),)),
-        after=("relay",),
+        after=(RELAY,),
     )
