@@ -33,6 +33,7 @@ from streamsd.daemon.eventlog import EventLog
 from streamsd.daemon.profile import Candidate, Profiles
 from streamsd.document.envelope import envelope
 from streamsd.engine.desired import Desired, Generation
+from streamsd.engine.executor import fault_words
 from streamsd.engine.plan import Plan
 from streamsd.engine.reconciler import Reconciler
 
@@ -186,12 +187,14 @@ class DaemonService:
 
     async def _read(self) -> Candidate:
         """The profile as its files stand now. A kind that fails in a way nobody foresaw (it may be another package's)
-        must not take the controller of all others with it: it refuses the profile, and the log has the traceback."""
+        must not take the controller of all others with it: it refuses the profile, and the log has the traceback,
+        without what the error says: that may quote a secret."""
         try:
             return await asyncio.to_thread(self._profiles.read)
         except Exception as error:
-            traceback.print_exc()
-            words = f"reading the profile failed inside streamsd: {type(error).__name__}: {error}"
+            traceback.print_tb(error.__traceback__)
+            words = f"reading the profile failed inside streamsd: {fault_words(error)}"
+            self._reconciler.tell("profile-unread", message=words)
             raise Refused(
                 500, _error("internal-error", words, "this is a fault of streamsd; its log says more")
             ) from error

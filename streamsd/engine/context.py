@@ -75,7 +75,7 @@ class HostContext:
         return self._allocations.allocate(pool, address, choices)
 
     def python(self, module: str) -> tuple[str, ...]:
-        # -I would lose an editable install's path hooks on no platform, and keeps PYTHON* of nobody's out
+        # -I: no PYTHON* of the environment and no module of the working directory; an editable install is still found
         return (sys.executable, "-I", "-m", module)
 
 

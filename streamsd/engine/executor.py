@@ -330,7 +330,7 @@ class Executor:
         except PatchFault:
             raise
         except Exception as error:  # a kind may be other people's code: its fault is its resource's
-            raise PatchFault(f"{', '.join(sorted(parts))}: {_fault_words(error)}") from error
+            raise PatchFault(f"{', '.join(sorted(parts))}: {fault_words(error)}") from error
         await self.measure(desired)
         seen = self.world.measured.get(desired.address)
         wrong = [
@@ -351,7 +351,7 @@ class Executor:
         except TimeoutError:
             return
         except Exception as error:  # noqa: BLE001  # as for patch: one kind's fault must not end the daemon
-            found = Observation(findings=(Finding("ObserveFailed", _fault_words(error)),))
+            found = Observation(findings=(Finding("ObserveFailed", fault_words(error)),))
         if mine > self._answered.get(desired.address, 0):
             self._answered[desired.address] = mine
             self.world.measured[desired.address] = found
@@ -389,7 +389,7 @@ def _runs(unit: ObservedUnit) -> bool:
     return unit.state is not ProcessState.EXITED
 
 
-def _fault_words(error: Exception) -> str:
+def fault_words(error: Exception) -> str:
     """Where a kind's code failed. Not what the error says: that may quote a secret."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

@@ -83,7 +83,3 @@ class Plan:
     actions: tuple[Action, ...] = ()
     steps: tuple[Step, ...] = ()
     after: Mapping[int, frozenset[int]] = field(default_factory=dict)
-
-    @property
-    def empty(self) -> bool:
-        return not self.actions

@@ -31,12 +31,11 @@ class UnitView:
 @dataclass(frozen=True, slots=True)
 class ResourceView:
     """`live`: what was measured of the live parts; a key that is missing is not known and is left alone.
-    `held`: stopped on purpose until the next apply. `on_air`: what a restart would interrupt, in words."""
+    `held`: stopped on purpose until the next apply."""
 
     units: Mapping[str, UnitView] = field(default_factory=dict)
     live: Mapping[str, JsonValue] = field(default_factory=dict)
     held: bool = False
-    on_air: str = ""
 
     def unit(self, role: str) -> UnitView:
         return self.units.get(role, _NOTHING)

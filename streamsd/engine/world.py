@@ -156,9 +156,7 @@ class World:
                 last=life.message,
             )
         seen = self.measured.get(address)
-        return ResourceView(
-            units, seen.live if seen else {}, held=address in self.held, on_air=seen.on_air if seen else ""
-        )
+        return ResourceView(units, seen.live if seen else {}, held=address in self.held)
 
     def views(self) -> Mapping[Address, ResourceView]:
         return _Views(self)
