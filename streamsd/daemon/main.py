@@ -26,6 +26,7 @@ from streamsd.daemon.notify import Notifier
 from streamsd.daemon.profile import Profiles
 from streamsd.daemon.service import DaemonService
 from streamsd.daemon.watcher import Watcher
+from streamsd.document.files import Content, read_regular
 from streamsd.drivers.ffmpeg.capabilities import bundled
 from streamsd.engine.compiler import Compiler
 from streamsd.engine.context import HostContext
@@ -195,7 +196,7 @@ def _ffmpeg(config: Path) -> Callable[[], Path | None]:
         if chosen == "system":
             return None
         if chosen:
-            return Path(chosen) if Path(chosen).is_file() else None
+            return Path(chosen) if os.path.isfile(chosen) else None  # noqa: PTH113 - no error for a name too long
         return bundled()
 
     return find
@@ -203,8 +204,9 @@ def _ffmpeg(config: Path) -> Callable[[], Path | None]:
 
 def _setting(config: Path, key: str) -> str:
     try:
-        data = yaml.safe_load(config.read_text())
-    except (OSError, yaml.YAMLError):
+        found = read_regular(config)
+        data = yaml.safe_load(found.data) if isinstance(found, Content) else None
+    except yaml.YAMLError:
         return ""
     value = data.get(key) if isinstance(data, dict) else None
     return str(value) if value else ""

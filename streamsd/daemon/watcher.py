@@ -15,6 +15,8 @@ from pathlib import Path
 
 from watchfiles import awatch
 
+from streamsd.document.files import Content, is_directory, read_regular
+
 _STEP_MS = 20
 _DEBOUNCE_MS = 60
 _RESCAN = 2.0
@@ -67,8 +69,9 @@ class Watcher:
                     ignore_permission_denied=True,
                 ):
                     await self._look()
-            except FileNotFoundError:
-                await asyncio.sleep(_RESCAN)  # a directory went while it was being watched: the rescan goes on
+            except (OSError, RuntimeError):
+                # a directory went while it was being watched, or the host has no watch left: the rescan goes on
+                await asyncio.sleep(_RESCAN)
             finally:
                 renewing.cancel()
 
@@ -95,12 +98,14 @@ async def _then(first: asyncio.Event, second: asyncio.Event) -> None:
 def _fingerprint(path: Path) -> object:
     """Changes whenever the content may have; for a directory, its names."""
     try:
-        if path.is_dir():
+        if is_directory(path):
             return tuple(sorted(entry.name for entry in path.iterdir()))
-        # the content itself: two writes within one tick of the kernel's clock leave the same times
-        return hashlib.blake2b(path.read_bytes()).digest()
     except OSError as error:
         return error.errno
+    # the content itself: two writes within one tick of the kernel's clock leave the same times. Read as the profile
+    # is: a pipe that a profile names would hold up the daemon, a device fill its memory
+    found = read_regular(path)
+    return hashlib.blake2b(found.data).digest() if isinstance(found, Content) else found.reason
 
 
 def _chain(path: Path) -> set[Path]:
@@ -112,9 +117,9 @@ def _chain(path: Path) -> set[Path]:
         if not waiting:
             break
         step = current / waiting.pop(0)
-        if step.is_symlink():
+        target = _target(step)
+        if target is not None:
             places.add(current)
-            target = step.readlink()
             waiting = [*(target.parts[1:] if target.is_absolute() else target.parts), *waiting]
             if target.is_absolute():
                 current = Path(target.anchor)
@@ -123,8 +128,16 @@ def _chain(path: Path) -> set[Path]:
         else:
             current = step
     # the nearest directory that exists: a missing file is waited for there
-    place = current if current.is_dir() else current.parent
-    while not place.is_dir() and place != place.parent:
+    place = current if is_directory(current) else current.parent
+    while not is_directory(place) and place != place.parent:
         place = place.parent
     places.add(place)
-    return {p for p in places if p.is_dir()}
+    return {p for p in places if is_directory(p)}
+
+
+def _target(path: Path) -> Path | None:
+    """Where a link leads; None for what is none, or what we may not look at: a name too long, another user's place."""
+    try:
+        return path.readlink()
+    except (OSError, ValueError):
+        return None

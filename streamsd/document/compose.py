@@ -15,7 +15,7 @@ from streamsd.core.address import NAME_PATTERN
 from streamsd.core.diagnostics import FieldPath, Source, name_hint
 from streamsd.core.secret import Secret
 from streamsd.document.budget import Budget
-from streamsd.document.files import Files, Unreadable, absolute
+from streamsd.document.files import Files, Unreadable, absolute, is_directory
 from streamsd.document.findings import Findings, shown
 from streamsd.document.interpolate import Interpolation
 from streamsd.document.merge import Body, join, overlay
@@ -46,7 +46,7 @@ class Composer:
 
     def profile(self, path: Path) -> Body:
         """The whole profile: a file, or the *.yaml and *.yml of a directory side by side."""
-        if not path.is_dir():
+        if not is_directory(path):
             return self._file(path, None) or {}
         body: Body = {}
         found = sorted([*self._files.listing(path, "*.yaml"), *self._files.listing(path, "*.yml")])

@@ -55,7 +55,9 @@ class Files:
                 found: Content | Unreadable = Content(self._given[Path(name)], 0o600)
             else:
                 found = (
-                    _read(name, limit) if len(self._read) < MAX_FILES else Unreadable(f"more than {MAX_FILES} files")
+                    read_regular(Path(name), limit)
+                    if len(self._read) < MAX_FILES
+                    else Unreadable(f"more than {MAX_FILES} files")
                 )
             self._read[name] = found
             content = _digest(found.data) if isinstance(found, Content) else found.reason
@@ -102,9 +104,15 @@ def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def _read(name: str, limit: int) -> Content | Unreadable:
+def is_directory(path: Path) -> bool:
+    """Whether it is one that we can see: no error for a name too long or a place that is another user's."""
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises for these
+
+
+def read_regular(path: Path, limit: int = MAX_BYTES) -> Content | Unreadable:
+    """The file's bytes, at most one more than `limit`. Never waits: pipes and devices are not read."""
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         return Unreadable(_words(error))
     try:

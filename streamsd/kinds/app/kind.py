@@ -51,7 +51,7 @@ class AppKind(Kind[AppSpec]):
         if spec.ready and spec.ready.window and spec.display is None:
             yield Problem("display-needed", "a window needs a display", "add display: NAME", ("ready", "window"))
         yield from _check_env(spec)
-        if spec.cwd is not None and not (resource.base.absolute() / spec.cwd).is_dir():
+        if spec.cwd is not None and not os.path.isdir(resource.base.absolute() / spec.cwd):  # noqa: PTH112 - no error
             yield Problem("directory-missing", f"there is no directory {spec.cwd}", "make it first", ("cwd",))
         if spec.user is not None:
             yield from _check_user(spec, spec.user, resource, context)

@@ -40,7 +40,8 @@ def find(word: str, resource: Resource[AppSpec], context: Context) -> Path | Non
     """The program that a command's first word names; None when there is none that can be executed."""
     if "/" in word:
         path = resource.base.absolute() / word
-        return path if path.is_file() and os.access(path, os.X_OK) else None
+        # os.path: Path.is_file raises for a name too long, or in a place that is another user's
+        return path if os.path.isfile(path) and os.access(path, os.X_OK) else None  # noqa: PTH113
     search = resource.spec.env.get("PATH")
     if isinstance(search, str):
         found = shutil.which(word, path=search)

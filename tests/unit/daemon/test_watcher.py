@@ -173,3 +173,15 @@ async def test_what_says_the_same_as_before_is_no_change(tmp_path: Path) -> None
         path.write_text("other")
         await reader.reads("other")
         assert reader.read == ["same", "same", "other"]
+
+
+async def test_what_is_named_and_cannot_be_watched_harms_nothing(tmp_path: Path) -> None:
+    """An include may name anything: a pipe would hold the daemon up, a device fill its memory, a long name end it."""
+    path, pipe = tmp_path / "profile.yaml", tmp_path / "pipe"
+    path.write_text("0")
+    os.mkfifo(pipe)
+    odd = (pipe, Path("/dev/zero"), tmp_path / ("x" * 300), tmp_path / "a\0b", path / "below")
+    async with watching(path, *odd) as reader:
+        for number in range(1, 3):
+            renamed(path, str(number))
+            await reader.reads(str(number))

@@ -148,3 +148,8 @@ def test_an_excerpt_masks_a_secret() -> None:
     said = shown("key: hunter2 # c", Source("p", 1, 6, 1, 13), "secret-inline")
     assert "hunter2" not in said
     assert "  1 | key: *** # c\n    |      ^^^" in said
+
+
+def test_a_profile_of_an_impossible_name_is_told(tmp_path: Path) -> None:
+    loaded = load(tmp_path / ("x" * 300), REGISTRY, host="h", environ={})
+    assert [d.code for d in loaded.diagnostics] == ["profile-unreadable"]
