@@ -24,7 +24,7 @@ EVENTS = st.lists(
     st.tuples(st.sampled_from(["spawned", "started", "stopped", "exited", "unspawnable"]), st.floats(0, 100)),
     max_size=30,
 )
-quick = settings(max_examples=150, deadline=None, derandomize=True)
+quick = settings(max_examples=100, deadline=None, derandomize=True)
 
 
 def step(life: Life, policy: RestartPolicy, what: str, now: float, chance: random.Random) -> Life:

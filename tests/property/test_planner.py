@@ -27,7 +27,7 @@ from streamsd.engine.view import ResourceView, UnitView
 from streamsd.testing import FakeClock, FakeRuntime, ThingKind, ThingSpec, plan_text
 
 quick = settings(
-    max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], database=None
+    max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], database=None
 )
 NAMES = ("a", "b", "c", "d", "e")
 Profile = dict[str, dict[str, Any]]

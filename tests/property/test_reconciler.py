@@ -170,7 +170,7 @@ def as_declared(s: Scenario, seed: int) -> None:
     assert {u.address for u in s.reconciler.world.lives} <= set(resources)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@settings(max_examples=15, deadline=None, derandomize=True, database=None)
 @given(st.integers(0, 1 << 30))
 def test_after_any_weather_all_is_as_declared(seed: int) -> None:
     with tempfile.TemporaryDirectory() as directory:

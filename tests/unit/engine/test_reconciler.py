@@ -512,7 +512,7 @@ async def test_a_slow_start_does_not_hold_up_a_crowd(s: Scenario) -> None:
     crowd = {f"t{n}": {"probed": True} for n in range(60)}
     for name in crowd:
         s.runtime.refuse(f"Thing/{name}/main", FileExists)
-    await s.apply(things(a={}, **crowd), 5)
+    await s.apply(things(a={}, **crowd), 3)
     s.runtime.kill(A)
     await s.settle()
     assert "Thing/a/main" in s.runtime.running()
