@@ -167,10 +167,10 @@ def state_functions(plan: Plan, names: Mapping[str, Any]) -> dict[str, Callable[
     writer.line("def add(a, t, x):")
     if unpack:
         writer.line(f"    {unpack}, = x")
-    for line in plan.add("a"):
+    for line in plan.add("a") or ["pass"]:
         writer.line(f"    {line}")
     writer.line("def merge(a, b):")
-    for line in plan.merge():
+    for line in plan.merge() or ["pass"]:
         writer.line(f"    {line}")
     writer.line("def copy(a):")
     writer.line(f"    return {plan.copy()}")
@@ -219,7 +219,7 @@ def pane_loop(
     writer.line("if a is None:")
     writer.line(f"    d[k] = {plan.begin()}")
     writer.line("else:")
-    for line in plan.add("a"):
+    for line in plan.add("a") or ["pass"]:
         writer.line(f"    {line}")
     before = [
         f"mx, thr = {name}.begin(partition)",

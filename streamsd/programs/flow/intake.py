@@ -165,6 +165,7 @@ class Lines:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that are complete now, without their ends; empty ones are left out."""
+        returns = b"\r" in data or self._rest.endswith(b"\r")
         pieces = (self._rest + data).split(b"\n") if self._rest else data.split(b"\n")
         if self._passing:
             if len(pieces) == 1:
@@ -172,7 +173,7 @@ class Lines:
             self._passing = False
             del pieces[0]
         self._rest = pieces.pop()
-        if b"\r" in data:
+        if returns:
             pieces = [piece[:-1] if piece.endswith(b"\r") else piece for piece in pieces]
         lines = [piece for piece in pieces if piece]
         if len(self._rest) > self._most:
