@@ -1,0 +1,76 @@
+"""What is written about flows is true of them: the tables are the code's, the examples' tests hold."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from streamsd.document.load import load
+from streamsd.flow.plan import problems_of
+from streamsd.flow.reference import written
+from streamsd.flow.trial import run_tests
+from streamsd.kinds import load_kinds
+
+ROOT = Path(__file__).parents[3]
+PROFILES = sorted([*ROOT.glob("examples/flows/*.yaml"), ROOT / "streamsd/kinds/flow/example.yaml"])
+
+
+def test_the_tables_of_the_page_are_the_code_s() -> None:
+    page = (ROOT / "docs/flows.md").read_text()
+    assert page == written(page), "run `python -m streamsd.flow.reference docs/flows.md`"
+
+
+def test_the_page_names_every_reason_of_a_dead_letter() -> None:
+    page = (ROOT / "docs/flows.md").read_text()
+    code = "".join(
+        path.read_text() for path in [*ROOT.glob("streamsd/flow/**/*.py"), *ROOT.glob("streamsd/programs/flow/*.py")]
+    )
+    reasons = set(re.findall(r'RowFault\(\s*"([a-z-]+)"', code)) | set(re.findall(r'return "([a-z]+-[a-z-]+)",', code))
+    assert len(reasons) > 8
+    assert [reason for reason in sorted(reasons) if f"`{reason}`" not in page] == []
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=[path.stem for path in PROFILES])
+def test_the_tests_of_every_example_hold(profile: Path) -> None:
+    loaded = load(profile, load_kinds(), host="anywhere", environ={})
+    assert loaded.valid, loaded.diagnostics
+    for address, resource in loaded.resources.items():
+        if address.kind == "Flow":
+            assert problems_of(resource.spec, resource.base.absolute()) == ()
+            outcomes = run_tests(resource.spec, resource.base.absolute())
+            assert outcomes, "an example has tests"
+            assert [outcome for outcome in outcomes if outcome.differences] == []
+
+
+def test_a_test_that_does_not_hold_says_what_differs(tmp_path: Path) -> None:
+    from streamsd.flow.spec import FlowSpec
+
+    spec = FlowSpec.model_validate(
+        {
+            "source": {"generator": {"fields": {"n": "n"}}},
+            "schema": {"x": "int"},
+            "steps": [{"set": {"y": "10 / x"}}],
+            "sink": {"discard": {}},
+            "tests": [
+                {"name": "wrong", "input": [{"x": 5}, {"x": 0}], "output": [{"x": 5, "y": 3}], "late": 1},
+                {
+                    "name": "right",
+                    "input": [{"x": 5}, {"x": 0}],
+                    "output": [{"x": 5, "y": 2}],
+                    "dead": ["division-by-zero"],
+                },
+                {"name": "lost", "input": {"other": []}},
+            ],
+        }
+    )
+    wrong, right, lost = run_tests(spec, tmp_path)
+    assert right.differences == ()
+    assert wrong.differences == (
+        'missing: {"x":5,"y":3}',
+        'not expected: {"x":5,"y":2.0}',
+        "dead letters: division-by-zero: division by zero; expected: none",
+        "messages that came too late: 0; expected: 1",
+    )
+    assert lost.differences == ("input names no source 'other'; sources: in",)
