@@ -134,6 +134,9 @@ def checked_address(text: str) -> str:
     from streamsd.core.address import Address
 
     try:
-        return str(Address.parse(text))
+        address = Address.parse(text)
+        if not address.kind[0].isupper():
+            raise ValueError(f"not an address: {text!r} (a kind begins with a capital, such as Stream/desktop)")
+        return str(address)
     except ValueError as fault:
         raise Failure(str(fault), "`streamsd status` lists the addresses there are", code="bad-address") from None

@@ -25,6 +25,7 @@ _PATIENCE = 10.0
 """Seconds a program is given to say its version."""
 _LITTLE_SPACE = 2 * 1024**3
 _FEW_FILES = 4096
+_NUMBERS_SHOWN = 10
 
 
 class Verdict(StrEnum):
@@ -143,7 +144,9 @@ def _display(settings: Settings) -> Iterator[Found]:
     """A real X server, started and ended again."""
     sockets = Path("/tmp/.X11-unix")
     numbers = sorted(int(p.name[1:]) for p in sockets.glob("X*") if p.name[1:].isdigit())
-    taken = "taken: " + ", ".join(f":{n}" for n in numbers) if numbers else "none taken"
+    shown = ", ".join(f":{n}" for n in numbers[:_NUMBERS_SHOWN])
+    more = f" and {len(numbers) - _NUMBERS_SHOWN} more" if len(numbers) > _NUMBERS_SHOWN else ""
+    taken = f"taken: {shown}{more}" if numbers else "none taken"
     yield Found("displays", "numbers", Verdict.OK, taken)
     if not shutil.which("Xvfb"):
         yield Found("displays", "start", Verdict.MISSING, "Xvfb is not installed", install="xvfb")

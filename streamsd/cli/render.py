@@ -29,6 +29,8 @@ _SYMBOLS: Mapping[str, tuple[str, Colour]] = {
     "delete": ("-", Colour.RED),
 }
 _OBSERVED_SHOWN = 4
+_ONE_BEFORE = "The newest profile was refused, so the one before it goes on. `streamsd plan` says more."
+_NONE_BEFORE = "It was refused, and there was none before it. `streamsd plan` says more."
 
 
 def show_failure(failure: Failure) -> None:
@@ -80,7 +82,8 @@ def status_lines(status: StatusAnswer) -> list[str]:
         lines = [shorten(line, width) for line in lines]
     lines[0] = paint(lines[0], Colour.DIM)
     if not status["resources"]:
-        lines = ["No resources: the profile declares nothing yet."]
+        refused = status["problems"] and not status["generation"]
+        lines = [f"No resources: the profile {'was refused' if refused else 'declares nothing yet'}."]
     problems = _problem_lines(status)
     return [*lines, *([""] if problems else []), *problems, "", _summary(status)]
 
@@ -160,7 +163,7 @@ def _problem_lines(status: StatusAnswer) -> list[str]:
         where = f"{problem['file']}:{problem['line']}:{problem['column']}: " if problem["file"] else ""
         lines.append(f"{paint('refused', Colour.RED)}  {where}{problem['message']} [{problem['code']}]")
     if status["problems"]:
-        lines.append("The newest profile was refused, so the one before it goes on. `streamsd validate` says more.")
+        lines.append(_ONE_BEFORE if status["generation"] else _NONE_BEFORE)
     return lines
 
 

@@ -147,6 +147,26 @@ def test_status() -> None:
     golden("status", status_lines(answer))
 
 
+def test_status_of_a_first_profile_that_was_refused() -> None:
+    answer = status()
+    answer["generation"] = answer["observed_generation"] = 0
+    answer["problems"] = [
+        {
+            "code": "tcp-port-taken",
+            "severity": "error",
+            "message": "another program listens on 127.0.0.1:8088",
+            "hint": "free it, or choose another",
+            "file": "/etc/streamsd/profile.yaml",
+            "line": 6,
+            "column": 17,
+            "end_line": 6,
+            "end_column": 31,
+            "path": "servers.web.listen",
+        }
+    ]
+    golden("status-refused", status_lines(answer))
+
+
 def test_status_of_nothing() -> None:
     golden("status-nothing", status_lines(status()))
 
