@@ -13,7 +13,8 @@ from streamsd.core.settings import Settings
 
 class Refused(Exception):
     """A request that cannot be carried out. `status` is the HTTP status: 404 unknown, 409 conflict (another apply
-    holds the lock, a stale plan, a change that would interrupt an output), 422 invalid profile, 503 not yet up."""
+    holds the lock, a stale plan, a change that would interrupt an output), 422 invalid profile, 503 not yet up,
+    504 not done in time (it goes on)."""
 
     def __init__(self, status: int, answer: ErrorAnswer) -> None:
         self.status = status

@@ -39,6 +39,8 @@ from streamsd.engine.reconciler import Reconciler
 
 _SETTLE = 120.0
 """Seconds an apply that may be rolled back is given to converge."""
+_STOP = 60.0
+"""Seconds that stopping resources is waited for."""
 
 
 class DaemonService:
@@ -315,7 +317,10 @@ class DaemonService:
             self._find(address)
         held = self._reconciler.hold(addresses)
         self._reconciler.tell("destroyed", resources=sorted(str(a) for a in held))
-        await self._until(lambda: not any(self._runs(a) for a in held), 60.0)
+        if not await self._until(lambda: not any(self._runs(a) for a in held), _STOP):
+            left = ", ".join(sorted(str(a) for a in held if self._runs(a)))
+            hint = "it goes on stopping; `streamsd status` shows what is left"
+            raise Refused(504, _error("timed-out", f"{left} still runs after {_STOP:g} s", hint))
 
     async def down(self) -> None:
         async with self._lock:
@@ -323,16 +328,18 @@ class DaemonService:
             reconciler = self._reconciler
             reconciler.tell("down")
             reconciler.accept(Generation(self._profiles.number, "", {}))
-            await self._until(lambda: not reconciler.world.units, 60.0)
+            await self._until(lambda: not reconciler.world.units, _STOP)  # what is left then, the runtime ends
             await self._runtime.shutdown()
             self.stopped.set()
 
-    async def _until(self, fact: Callable[[], bool], seconds: float) -> None:
+    async def _until(self, fact: Callable[[], bool], seconds: float) -> bool:
+        """Wait for it; whether it came."""
         deadline = self._clock.monotonic() + seconds
         while not fact() and self._clock.monotonic() < deadline:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.5):
                     await self._reconciler.moved()
+        return fact()
 
     # -- shapes
 

@@ -14,7 +14,6 @@ from streamsd.core.address import Address, UnitId
 from streamsd.core.clock import Clock
 from streamsd.core.kind import Finding, Observation, PatchFault, Registry
 from streamsd.core.runtime import ObservedUnit, ProcessState, Runtime, RuntimeFault
-from streamsd.core.secret import Secret
 from streamsd.core.unit import Check, Probe, Unit
 from streamsd.engine import phase
 from streamsd.engine.desired import Desired, Generation, start_levels
@@ -22,6 +21,7 @@ from streamsd.engine.phase import Phase
 from streamsd.engine.plan import Patch, Plan, Start, Step, Stop
 from streamsd.engine.planner import limits_agree
 from streamsd.engine.world import World
+from streamsd.runtime.files import revealed
 from streamsd.runtime.probes import Asker, asker
 
 _AT_ONCE = 48
@@ -398,4 +398,4 @@ def fault_words(error: Exception) -> str:
 
 def plain_environment(unit: Unit) -> dict[str, str]:
     """The unit's own environment with its secrets, for probes that run a command."""
-    return {name: value.reveal() if isinstance(value, Secret) else value for name, value in unit.env.items()}
+    return {name: revealed(value) for name, value in unit.env.items()}
