@@ -73,7 +73,7 @@ class Seconds(_Measure):
         if isinstance(value, str):
             if not _DURATION.match(value):
                 raise ValueError(value)
-            return cls(sum(float(n) * _SECONDS[u] for n, u in _DURATION_PART.findall(value)))
+            value = sum(float(n) * _SECONDS[u] for n, u in _DURATION_PART.findall(value))
         if not 0 <= value < 1e12:
             raise ValueError(value)
         return cls(float(value))

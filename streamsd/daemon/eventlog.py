@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any, TextIO
 
@@ -28,7 +29,8 @@ class EventLog:
         # without a store (a full disk) the followers still get theirs, numbered on
         self._count = number or self._count + 1
         if self._out is not None:
-            print(event.line(), file=self._out, flush=True)
+            with contextlib.suppress(OSError):  # a full disk, a reader that went: no reason to end what runs
+                print(event.line(), file=self._out, flush=True)
         for queue in self._followers:
             if not queue.full():
                 queue.put_nowait((self._count, event.to_json()))

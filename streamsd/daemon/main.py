@@ -130,8 +130,9 @@ class _Applies:
                         await asyncio.sleep(0.2)
                         continue
                     # an invalid profile has told of itself; what would interrupt waits for somebody to say so
-                    if refused.answer["error"] == "would-interrupt":
-                        self._service.tell("apply-refused", reason="would-interrupt", message=refused.answer["message"])
+                    if refused.answer["error"] in ("would-interrupt", "internal-error"):
+                        reason, message = refused.answer["error"], refused.answer["message"]
+                        self._service.tell("apply-refused", reason=reason, message=message)
                 return
 
 

@@ -142,6 +142,8 @@ def test_programs_are_found_or_told(context: HostContext, tmp_path: Path) -> Non
         return problem
 
     assert told(command=["./run.sh"]).code == "program-missing"
+    assert told(command=["./" + "x" * 300]).code == "program-missing"
+    assert told(command=["/bin/true"], cwd="x" * 300).code == "directory-missing"
     context._programs["xclock"] = None
     assert told(command=["xclock"]).hint == "apt install x11-apps"
     assert told(command=["xclock"]).path == ("command", 0)

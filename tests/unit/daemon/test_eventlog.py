@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,3 +23,15 @@ async def test_more_events_than_a_page_are_all_told(tmp_path: Path) -> None:
     newest = [number async for number, _ in log.events(since=0, follow=False, address=None)]
     assert newest == list(range(MANY - 999, MANY + 1))
     store.close()
+
+
+async def test_a_full_disk_under_the_log_ends_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    out = Path("/dev/full").open("w")  # noqa: SIM115 - its closing fails too
+    log = EventLog(store, out)
+    for _ in range(100):  # also when more waits to be written than the buffer holds
+        log.emit(Event(datetime(2026, 1, 1, tzinfo=UTC), "something", "Thing/a", {"text": "x" * 500}))
+    assert len([number async for number, _ in log.events(since=0, follow=False, address=None)]) == 100
+    store.close()
+    with contextlib.suppress(OSError):
+        out.close()
