@@ -197,7 +197,7 @@ def _ffmpeg(config: Path) -> Callable[[], Path | None]:
         if chosen == "system":
             return None
         if chosen:
-            return Path(chosen) if os.path.isfile(chosen) else None  # noqa: PTH113 - no error for a name too long
+            return Path(chosen)  # also when it is not there: another ffmpeg than the chosen one would be no answer
         return bundled()
 
     return find

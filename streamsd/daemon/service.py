@@ -288,7 +288,7 @@ class DaemonService:
                     await reconciler.moved()
         if before is None or before.generation is None:
             self._reconciler.tell("rollback-impossible", why=why)
-            return ""
+            return ""  # the caller sees that it failed: the generation is the one it asked for, and is not converged
         back = Generation(self._profiles.number + 1, before.generation.revision, before.generation.resources)
         self._profiles.keep(Candidate(before.loaded, back, before.diagnostics))
         self._accepted = Candidate(before.loaded, back, before.diagnostics)

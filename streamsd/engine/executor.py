@@ -349,7 +349,7 @@ class Executor:
             async with asyncio.timeout(_OBSERVE_WITHIN):
                 found = await kind.observe(desired.resource, desired.compiled, units)
         except TimeoutError:
-            return
+            found = Observation(findings=(Finding("NotAnswering", f"no answer within {_OBSERVE_WITHIN:g} s"),))
         except Exception as error:  # noqa: BLE001  # as for patch: one kind's fault must not end the daemon
             found = Observation(findings=(Finding("ObserveFailed", fault_words(error)),))
         if mine > self._answered.get(desired.address, 0):

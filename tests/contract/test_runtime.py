@@ -336,6 +336,7 @@ async def test_a_unit_runs_as_its_user_who_owns_what_is_his(room: Room) -> None:
     room.directory.chmod(0o711)
     started = await room.runtime.start(unit, "hash")
     await until((mine / "made").exists)
+    await until(lambda: room.log().count(b"\n") >= 4)  # what was written is on its way through supervisord
     groups = " ".join(str(g) for g in os.getgrouplist("nobody", nobody.pw_gid))
     assert room.log().decode().split("\n")[:4] == ["swordfish", str(nobody.pw_uid), groups, nobody.pw_dir]
     assert (mine / "password").stat().st_uid == nobody.pw_uid

@@ -139,17 +139,28 @@ def test_a_bad_profile_is_shown_with_its_place_and_changes_nothing(shared: Host)
     assert host.pids() == before
 
 
+def _reader(host: Host, command: list[str]) -> subprocess.Popen[str]:
+    """A command in the foreground of a terminal: whoever runs the tests in the background has it ignore SIGINT."""
+    return subprocess.Popen(
+        command,
+        env=host.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # no threads here
+    )
+
+
 def test_logs_and_events_are_followed(shared: Host) -> None:
     host = settled(shared, TALKER)
     follow = [sys.executable, "-m", "streamsd.cli.main", "logs", "App/talker", "--follow", "--json", "--lines", "1"]
-    with subprocess.Popen(follow, env=host.environment, stdout=subprocess.PIPE, text=True) as reader:
+    with _reader(host, follow) as reader:
         assert reader.stdout
         numbers = [int(json.loads(reader.stdout.readline())["line"].split()[1]) for _ in range(3)]
         assert numbers == list(range(numbers[0], numbers[0] + 3))
         reader.send_signal(signal.SIGINT)
         assert reader.wait(PATIENCE) == 130
     follow = [sys.executable, "-m", "streamsd.cli.main", "events", "App/talker", "--follow", "--json"]
-    with subprocess.Popen(follow, env=host.environment, stdout=subprocess.PIPE, text=True) as reader:
+    with _reader(host, follow) as reader:
         assert reader.stdout
         started = [json.loads(reader.stdout.readline())]
         while started[-1]["event"] != "process-started":

@@ -1,5 +1,5 @@
 """Captured displays whose X server started anew: OBS's capture stays with the one that is gone until it is told again
-(notes/obs.md: re-sending `server` recovers it)."""
+(measured with OBS 29: re-sending `server` recovers it)."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Phase(IntEnum):
 
 
 class Cost(Enum):
-    """What a change takes (notes/obs.md)."""
+    """What a change takes (measured with OBS 29, docs/obs.md)."""
 
     LIVE = "live"
     OUTPUTS_STOPPED = "outputs stopped"

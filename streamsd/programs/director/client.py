@@ -2,7 +2,7 @@
 
 One connection, one thread. Requests carry an id and answers are matched by it; events that arrive in between are kept.
 After a timeout, a garbled frame or an answer that nobody asked for, the connection is gone: what follows on it could
-belong to an earlier request (notes/obs.md: obsws-python takes any answer for its own).
+belong to an earlier request (measured: obsws-python takes any answer for its own).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Keeping outputs as wanted: started when they are not, stopped when they should not, watched for standing still.
 
 OBS answers OK to StartStream when the server is dead, and has been seen to hang in its own reconnecting
-(notes/obs.md): what counts is that bytes move on.
+(measured with OBS 29): what counts is that bytes move on.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ class Session:
             case "ExitStarted":
                 raise Leaving
             case "CurrentSceneCollectionChanging" | "CurrentProfileChanging":
-                # Reading while OBS tears down a collection has crashed it (notes/obs.md).
+                # Reading while OBS tears down a collection has crashed it (measured with OBS 29).
                 self._switching = True
                 self.due.converge = now + 5.0
             case "CurrentSceneCollectionChanged" | "CurrentProfileChanged":

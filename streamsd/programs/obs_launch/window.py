@@ -1,4 +1,4 @@
-"""Closing OBS's window, as a person does: the way to end it that was clean each time (notes/obs.md).
+"""Closing OBS's window, as a person does: the way to end it that was clean each time (measured with OBS 29).
 
 The few requests of the X11 protocol that it takes, over the display's unix socket (X Window System Protocol, X
 Version 11, Release 7.7, "Encoding"). Without a window manager nobody else can say WM_DELETE_WINDOW.

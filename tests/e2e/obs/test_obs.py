@@ -166,9 +166,9 @@ def test_a_stream_comes_back_from_a_dead_server_and_a_killed_obs(host: Host, rtm
     os.kill(obs, signal.SIGKILL)
     host.until(lambda: not alive(obs), "OBS is dead")
     host.until(lambda: rtmp.served > served and _streams(host), "it streams again")
+    _converged(host, 1)
     after = host.pids()
     assert after["Obs/studio/director"] == before["Obs/studio/director"]
-    _converged(host, 1)
 
     # the server goes and comes
     rtmp.down()
