@@ -12,7 +12,7 @@ from streamsd.runtime.procfs import read_environment, read_process
 from streamsd.runtime.supervisord.child import Program
 from streamsd.runtime.supervisord.forks import Forks, ForkServer, OwnForks
 from streamsd.runtime.supervisord.spawn import Spawned, Spawner, exec_fault
-from streamsd.runtime.supervisord.wire import StartWire
+from streamsd.runtime.supervisord.wire import Fault, StartWire
 
 WAYS = {"server": ForkServer, "own": OwnForks}
 
@@ -87,3 +87,22 @@ def test_an_exec_that_fails_is_told_with_its_reason(spawner: Spawner) -> None:
     fault = exec_fault("/bin/sleep", None, told)
     assert fault.reason == "SpawnFailed"
     assert "working directory" in fault.message
+
+
+def test_a_fork_server_that_hangs_is_ended_before_another_is_asked() -> None:
+    """Else it would start a second copy once it goes on: what it was told to fork still lies in its socket."""
+    forks = ForkServer()
+    spawner = Spawner("test-of-forks", 256, forks)
+    hung = os.dup(forks._handle)
+    signal.pidfd_send_signal(hung, signal.SIGSTOP)
+    forks._server.settimeout(0.2)  # of this one only
+    with pytest.raises(Fault, match="cannot start a process"):
+        spawn(spawner, start("/bin/sleep", "1000"))
+    assert select.select([hung], [], [], 60)[0]
+    ended = os.waitid(os.P_PIDFD, hung, os.WEXITED)
+    os.close(hung)
+    assert ended is not None
+    assert ended.si_status == signal.SIGKILL
+    spawned = spawn(spawner, start("/bin/true"))
+    assert report(spawned) == b""
+    assert end(spawned) == 0

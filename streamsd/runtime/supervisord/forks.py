@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -14,8 +15,9 @@ from typing import Protocol
 
 from streamsd.runtime.supervisord import child
 
-_PATIENCE = 30.0
-"""Seconds for an answer that takes one millisecond: a machine can be that busy."""
+_PATIENCE = 20.0
+"""Seconds for an answer that takes one millisecond: a machine can be that busy. Less than the controller's patience
+with supervisord, which waits meanwhile."""
 
 
 class Forks(Protocol):
@@ -56,23 +58,31 @@ class ForkServer:
     """The other process that forks; started anew when it is lost. OSError from the constructor: there can be none."""
 
     def __init__(self) -> None:
-        self._server = _start()
+        self._server, self._handle = _start()
+
+    def _anew(self) -> None:
+        """Another server. The one before is ended first: one that merely hung would fork what it was told to later."""
+        self._server.close()
+        if self._handle >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+            os.close(self._handle)
+            self._handle = -1  # should no other be had now, the next fork tries again
+        self._server, self._handle = _start()
 
     def fork(self, program: child.Program, output: int, status: int) -> int:
         """As the protocol says. OSError EAGAIN when the server was lost amid it: then the child's fate is unknown."""
         message = program.dump()
         message = len(message).to_bytes(child.HEADER, "little") + message
         if not _alive(self._server):
-            self._server.close()
-            self._server = _start()
+            self._anew()
         try:
             sent = socket.send_fds(self._server, [message], [output, status])
             if sent < len(message):
                 self._server.sendall(message[sent:])
             pid = int.from_bytes(_receive(self._server, child.ANSWER), "little", signed=True)
         except OSError:
-            self._server.close()
-            self._server = _start()
+            self._anew()
             raise OSError(errno.EAGAIN, "the fork server was lost") from None
         if pid < 0:
             raise OSError(-pid, os.strerror(-pid))
@@ -88,7 +98,8 @@ def open_forks(warn: Callable[[str], None]) -> Forks:
         return OwnForks()
 
 
-def _start() -> socket.socket:
+def _start() -> tuple[socket.socket, int]:
+    """The way to a new server, and the descriptor of its process (pidfd_open(2)). OSError."""
     ours, theirs = socket.socketpair()
     try:
         theirs.set_inheritable(True)
@@ -97,18 +108,18 @@ def _start() -> socket.socket:
         # A daemon's standard descriptors close on exec; without them the server's own would take their numbers.
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         standard = [(os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1, 2)]
-        os.posix_spawn(sys.executable, argv, dict(os.environ), file_actions=standard)
+        pid = os.posix_spawn(sys.executable, argv, dict(os.environ), file_actions=standard)
         os.close(null)
         theirs.close()
         ours.settimeout(_PATIENCE)
         if _receive(ours, len(child.READY)) != child.READY:
             raise OSError(errno.EPROTO, "the fork server speaks another language")
+        return ours, os.pidfd_open(pid)
     except OSError:
         ours.close()
         raise
     finally:
         theirs.close()
-    return ours
 
 
 def _receive(end: socket.socket, length: int) -> bytes:
@@ -123,6 +134,8 @@ def _receive(end: socket.socket, length: int) -> bytes:
 
 def _alive(end: socket.socket) -> bool:
     """Whether the other end is still there: it never speaks unasked, so what can be read is its end."""
+    if end.fileno() < 0:
+        return False
     poll = select.poll()
     poll.register(end, select.POLLIN)
     return not poll.poll(0)
