@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamsd.flow.expressions.check import compile_expression
@@ -85,7 +85,7 @@ messages = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(expressions, st.lists(messages, min_size=1, max_size=4))
 def test_a_compiled_expression_says_what_python_says(text: str, rows: list[dict[str, Any]]) -> None:
     import msgspec
@@ -115,7 +115,7 @@ def test_a_compiled_expression_says_what_python_says(text: str, rows: list[dict[
             assert (found[0], type(found[0])) == (wanted, type(wanted))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text("ijfsb()[]{}.,:'\"+-*/%<>=! andornotif\n\\0123ä_", max_size=60))
 def test_any_text_is_compiled_or_refused(text: str) -> None:
     for open_row in (False, True):
@@ -130,7 +130,7 @@ def test_any_text_is_compiled_or_refused(text: str) -> None:
         compile(typed.code, "<expression>", "eval")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     expressions,
     st.dictionaries(

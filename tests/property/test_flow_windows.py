@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamsd.flow.pipeline import Pipeline
@@ -200,7 +200,7 @@ def windows_of(
     return dict(out), late
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     cases,
     st.integers(1, 3),
@@ -247,7 +247,7 @@ def sessions_of(stream: list[Message], gap: int, lateness: int, partitions: int)
     return out, late
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     cases,
     st.integers(1, 2),
@@ -264,7 +264,7 @@ def test_session_windows_equal_the_oracle(case, partitions, lateness, gap):
     assert late == too_late
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     cases,
     st.sampled_from([0, 25]),

@@ -112,7 +112,7 @@ class FlowKind(Kind[FlowSpec]):
                 *("--report", str(places.report), "--control", str(places.control)),
             ),
             files=files,
-            limits=Limits(memory_bytes=spec.memory.bytes if spec.memory else None, open_files=65536),
+            limits=Limits(memory_bytes=spec.memory.bytes if spec.memory else None),
             probes=Probes(
                 startup=Probe(UnixSocket(places.control), interval=0.05, timeout=5.0),
                 readiness=Probe(Reports(places.report), interval=2.0),

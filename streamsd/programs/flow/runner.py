@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -83,6 +84,9 @@ class Runner:
     def run(self) -> int:
         # Short turns of the interpreter's lock: a client's thread must not hold up the flow's for 5 ms.
         sys.setswitchinterval(0.0005)
+        # A thousand connections are a thousand descriptors: as many as the host allows.
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         control = Control(self.setting.control, self._handle) if self.setting.control else None
@@ -239,7 +243,8 @@ class Runner:
             plan = compile_flow(spec, engine.standing, self.setting.base)
             if split(spec)[0] != split(self.spec)[0] or plan.state_shape != engine.plan.state_shape:
                 return {"error": "the change would change the state's shape: windows, keys and dedupes need a restart"}
-            if not engine.patch(plan):
+            # At its end a flow takes nothing in any more: the change is as good as made.
+            if not self._complete and not engine.patch(plan):
                 return {"error": "the flow did not take the change in time"}
             self.spec = spec
             self._live = digest(live)
@@ -254,8 +259,8 @@ class Runner:
         """Process dead letters once more. They count as replayed when what came of them is stored; those that fail
         again are new letters. `left`: those that are no message of a source, or were cut."""
         engine = self._engine
-        if engine is None:
-            return {"error": "the flow does not run"}
+        if engine is None or self._complete:
+            return {"error": "the flow does not run, or is at its end"}
         cabinet = self._cabinet()
         by_source: dict[str, list[bytes]] = {}
         last, count, left = None, 0, 0

@@ -1,0 +1,109 @@
+"""A flow under the daemon: started, changed live, restarted, refused, and told about."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import Any
+
+from tests.e2e.host import Host
+
+FLOW = """
+    version: 1
+    flows:
+      rooms:
+        source: {generator: {fields: {room: "f'r{n % 3}'", temp: 20 + n % 7, i: n}, rate: 500}}
+        schema: {room: str, temp: int, i: int}
+        steps:
+          - filter: temp > 0
+          - set: {mark: "'old'"}
+        sink: {file: {path: out.ndjson}}
+        recovery: {epoch: 200ms}
+      other:
+        source: {generator: {fields: {i: n}, rate: 10}}
+        sink: {discard: {}}
+"""
+
+
+def rows(host: Host) -> list[dict[str, Any]]:
+    path = host.directory / "out.ndjson"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_a_flow_lives_under_the_daemon(host: Host) -> None:
+    host.write(FLOW)
+    host.up()
+    host.converged(1)
+    host.until(lambda: host.resource("Flow/rooms")["ready"], "the flow is ready")
+    host.until(lambda: len(rows(host)) > 100, "results")
+    figures = host.until(lambda: host.resource("Flow/rooms")["observed"].get("sources"), "figures")
+    assert figures["in"]["messages"] > 0
+    pids = host.pids()
+
+    # A step changes live: every process stays, and no message is lost.
+    assert [a["action"] for a in host.json("plan")["actions"]] == []
+    host.edit("'old'", "'new'")
+    host.converged(2)
+    host.until(lambda: rows(host)[-1]["mark"] == "new", "results of the new step")
+    assert host.pids() == pids
+    assert [row["i"] for row in rows(host)] == list(range(len(rows(host))))
+
+    # A wrong one is refused with its place, and the flow goes on.
+    host.edit("temp > 0", "tmp > 0")
+    problems = host.until(lambda: host.status()["problems"], "a refusal")
+    assert (problems[0]["code"], problems[0]["line"]) == ("flow-expression", 8)
+    assert "did you mean 'temp'?" in problems[0]["hint"]
+    assert host.pids() == pids
+    host.edit("tmp > 0", "temp > 1")
+    host.converged(3)
+
+    # A crash: started again by the daemon, and every number is there once.
+    os.kill(pids["Flow/rooms/runner"], signal.SIGKILL)
+    host.until(lambda: host.pids().get("Flow/rooms/runner", 0) not in (0, pids["Flow/rooms/runner"]), "a new process")
+    count = len(rows(host))
+    host.until(lambda: len(rows(host)) > count + 100, "results again")
+
+    # The tap and the dead letters, by the commands.
+    tapped = host.json("flow", "tap", "rooms", "--count", "2", "--seconds", "30")
+    assert [set(row) for row in tapped["rows"]] == [{"room", "temp", "i", "mark"}] * 2
+    assert host.json("flow", "dlq", "rooms")["reasons"] == {}
+
+    # A change that needs a restart restarts this flow alone, and goes on where it was.
+    host.edit("out.ndjson}}", "out.ndjson, rotate: 1G}}")
+    actions = host.until(lambda: host.status()["generation"] == 4, "the new generation")
+    assert actions
+    host.until(lambda: len(rows(host)) > count + 400, "results after the restart")
+    assert [row["i"] for row in rows(host)] == list(range(len(rows(host))))
+    assert host.pids()["Flow/other/runner"] == pids["Flow/other/runner"]
+    assert "'new'" not in host.cli("describe", "Flow/rooms").stderr
+
+
+def test_dead_letters_are_replayed_after_the_steps_were_repaired(host: Host) -> None:
+    host.write(
+        """
+        version: 1
+        flows:
+          ratio:
+            source: {generator: {fields: {i: n}, rate: 100}}
+            schema: {i: int}
+            steps: [{set: {r: 10 / (i % 2)}}]
+            sink: {file: {path: out.ndjson}}
+            recovery: {epoch: 100ms}
+        """
+    )
+    host.up()
+    host.converged(1)
+    host.until(lambda: host.resource("Flow/ratio")["observed"].get("dead", 0) > 20, "dead letters")
+    shown = json.loads(host.cli("flow", "dlq", "ratio", "show", "--count", "1").stdout)
+    assert (shown["reason"], json.loads(shown["raw"])["i"] % 2) == ("division-by-zero", 0)
+    host.edit("(i % 2)", "(i % 2 + 1)")
+    host.converged(2)
+    replayed = host.json("flow", "dlq", "ratio", "replay")
+    assert replayed["replayed"] > 20
+    assert replayed["left"] == 0
+    assert host.json("flow", "dlq", "ratio")["reasons"] == {}
+    assert host.json("flow", "dlq", "ratio", "replay")["replayed"] == 0
+    assert host.cli("down").returncode == 0
+    numbers = [row["i"] for row in rows(host)]
+    assert sorted(numbers) == list(range(len(numbers))), "each number once, those of the dead letters too"
