@@ -76,7 +76,7 @@ python_environment() {
     [ -x .venv/bin/streamsd ] && [ "$(cat "$stamp" 2>/dev/null)" = "$state" ] && return
     local python
     python=$(good_python) || { echo "No Python from 3.11 on was found." >&2; exit 1; }
-    echo "Making the Python environment (.venv) with $("$python" --version) ..."
+    echo "Making the Python environment (.venv) with $("$python" --version); it takes a minute or two ..."
     [ -x .venv/bin/pip ] || "$python" -m venv .venv
     .venv/bin/pip install --quiet --retries 5 --require-hashes -r requirements.lock
     .venv/bin/pip install --quiet --no-deps --no-build-isolation -e .

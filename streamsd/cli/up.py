@@ -14,11 +14,13 @@ import click
 
 from streamsd.cli.command import Session, command
 from streamsd.cli.failure import Exit, Failure
+from streamsd.cli.render import show_diagnostics
 from streamsd.core import unix_socket
 from streamsd.core.settings import Settings
 
 if TYPE_CHECKING:
     from streamsd.api.server import Server
+    from streamsd.core.answers import DiagnosticAnswer
 
 
 @command("up")
@@ -113,8 +115,14 @@ def _detached(session: Session, no_watch: bool, wait_s: float) -> Exit:
                 exit_code=Exit.TIMED_OUT,
             )
         time.sleep(0.05)
+    problems: list[DiagnosticAnswer] = session.client.get("/v1/status")["problems"]
     if session.json:
-        session.answer({"pid": daemon.pid, "log": str(log), "socket": str(settings.api_socket)})
+        place = {"pid": daemon.pid, "log": str(log), "socket": str(settings.api_socket)}
+        session.answer({**place, "problems": problems})
+    else:
+        show_diagnostics(problems)
+        if any(problem["severity"] == "error" for problem in problems):
+            click.echo("The profile was refused; save it mended, and it is applied.", err=True)
     session.say(f"streamsd runs with pid {daemon.pid}; its log is {log}")
     return Exit.OK
 

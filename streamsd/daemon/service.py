@@ -245,8 +245,8 @@ class DaemonService:
         if self._refused != candidate.loaded.revision:
             self._refused = candidate.loaded.revision
             self._reconciler.tell("profile-refused", problems=len(errors), first=words)
-        message = f"{words}" + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else "")
-        answer = _error("invalid-profile", message, "nothing was touched; `streamsd validate` shows every problem")
+        counted = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
+        answer = _error("invalid-profile", f"the profile was refused: {counted}", "nothing was touched")
         raise Refused(422, {**answer, "diagnostics": self._problems})
 
     def _fresh(self, planned: PlanAnswer, generation: Generation) -> None:
