@@ -121,6 +121,8 @@ def _record(name: str, spec: RecordSpec, resource: Resource[StreamSpec], context
             # It has started once it reports: a full disk is a state it lives in, not a failed start.
             startup=Probe(FileGrows(glob.escape(str(report))), interval=0.1),
             readiness=Probe(Reports(report), interval=2.0),
+            # Written every second, whatever the state of the disk. Patient: a replaced recorder cuts its file.
+            liveness=Probe(FileGrows(glob.escape(str(report))), interval=5.0, failures=6),
         ),
         stop=StopPolicy(((Signals.SIGTERM, 8.0),)),
         after=(RELAY,),

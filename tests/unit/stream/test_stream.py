@@ -158,6 +158,13 @@ def test_recordings_are_claimed_and_relative_to_the_profile(context: HostContext
     assert argv[argv.index("--keep") + 1] == "604800"
 
 
+def test_a_recorder_that_hangs_is_replaced(context: HostContext) -> None:
+    """Not being ready restarts nothing: a recorder that does not even report is seen by its liveness only."""
+    liveness = compiled(context).unit("destination.archive").probes.liveness
+    assert liveness is not None
+    assert liveness.interval * liveness.failures >= 30
+
+
 def test_hls_is_written_where_the_server_serves_it(context: HostContext, tmp_path: Path) -> None:
     found = compiled(context)
     assert found.unit("destination.web").directories == (tmp_path / "www/desk/web",)
