@@ -45,7 +45,8 @@ def explain(fault: BaseException) -> tuple[str, str]:
         case RowFault():
             return fault.reason, str(fault)
         case msgspec.ValidationError():
-            return "wrong-type", str(fault)
+            missing = str(fault).startswith("Object missing required field")
+            return "missing-field" if missing else "wrong-type", str(fault)
         case msgspec.DecodeError() | UnicodeError():
             return "malformed", str(fault)
         case msgspec.MsgspecError():

@@ -13,8 +13,8 @@ from streamsd.core.diagnostics import FieldPath, Problem
 from streamsd.flow.expressions.names import NAMES
 from streamsd.flow.expressions.typed import Pool
 from streamsd.flow.faults import ROW_ERRORS, RowFault
-from streamsd.flow.records import Decode, record_of, struct_of
-from streamsd.flow.rows import Row, Writer
+from streamsd.flow.records import Decode, lean_decoder, record_of, struct_of
+from streamsd.flow.rows import LeanRow, Row, Writer
 from streamsd.flow.spec.steps import Custom, Step
 from streamsd.flow.spec.words import read_type
 from streamsd.flow.standing import Standing
@@ -28,7 +28,10 @@ Loop = Callable[[Sequence[Any], Any, int, str], "tuple[list[Any], list[tuple[Bas
 
 
 class LoopBuilder:
-    """Builds one loop. Its first part decodes messages; without `decode` it takes rows as they are."""
+    """Builds one loop. Its first part decodes messages; without `decode` it takes rows as they are.
+
+    `lean`: the format of messages without a schema of which only single fields are needed.
+    """
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class LoopBuilder:
         problems: list[Problem],
         base: Path,
         decode: Decode | None = None,
+        lean: str | None = None,
     ) -> None:
         self.pool = Pool()
         self.writer = Writer(indent=3)
@@ -48,7 +52,11 @@ class LoopBuilder:
         self._before: list[str] = []
         self._after: list[str] = []
         self._first = True
-        if decode is None:
+        self._lean = lean
+        if lean is not None:
+            self._decoder = self.pool.constant(None)
+            self.writer.line(f"m = {self._decoder}(raw)")
+        elif decode is None:
             self.writer.line("m = raw" if schema is not None else "m = dict(raw)")
         else:
             self.writer.line(f"m = {self.pool.constant(decode)}(raw)")
@@ -56,6 +64,8 @@ class LoopBuilder:
         self.steps = Steps(self.row, self.pool, self.writer, standing, problems)
 
     def _row(self, schema: Mapping[str, Type] | None) -> Row:
+        if self._lean is not None:
+            return LeanRow(self.writer, self.pool, "m")
         if schema is None:
             return Row.dynamic(self.writer, self.pool, "m")
         return Row.closed(self.writer, self.pool, schema, "m")
@@ -136,6 +146,8 @@ class LoopBuilder:
     def build(self) -> tuple[Loop, str]:
         """The function and its text."""
         text = self.text()
+        if self._lean is not None and isinstance(self.row, LeanRow):
+            self.pool.constants[self._decoder] = lean_decoder(self._lean, self.row.used)
         loop: Loop = run(text, self.names())["loop"]
         return loop, text
 

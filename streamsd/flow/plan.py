@@ -184,7 +184,7 @@ class _Compiler:
             self._check_sides(join, sources, ("steps", windowed or 0, "join"))
         for name, source in sources.items():
             path: FieldPath = ("source",) if self.spec.source is not None else ("sources", name)
-            builder = self._begin(source, path)
+            builder = self._begin(source, path, main)
             self._note(f"source {name}", source.transport, builder)
             self._own_steps(builder, source.steps, path, name)
             united = builder.schema()
@@ -203,7 +203,7 @@ class _Compiler:
             loop, code = (_nothing, "") if self.problems else builder.build()
             self.plan.sources[name] = SourcePlan(name, source, loop, builder.pool.uses_meta, code)
 
-    def _begin(self, source: Source, path: FieldPath) -> LoopBuilder:
+    def _begin(self, source: Source, path: FieldPath, main: tuple[Step, ...]) -> LoopBuilder:
         schema = {name: read_type(kind) for name, kind in source.schema_.items()} if source.schema_ else None
         match source.format:
             case "json":
@@ -228,6 +228,9 @@ class _Compiler:
                     )
                 schema = {"line": STR}
                 decode = records.text_decoder()
+        windowed = any(step.window is not None for step in self.spec.steps)
+        if schema is None and _never_whole((*source.steps, *main), windowed):
+            return LoopBuilder(None, self.standing, self.problems, self.base, lean=source.format)
         return LoopBuilder(schema, self.standing, self.problems, self.base, decode)
 
     def _own_steps(self, builder: LoopBuilder, steps: tuple[Step, ...], path: FieldPath, name: str) -> None:
@@ -516,6 +519,16 @@ class _Compiler:
 
     def _note(self, place: str, does: str, builder: LoopBuilder) -> None:
         self.plan.stages.append(Stage(place, does, builder.schema()))
+
+
+def _never_whole(steps: tuple[Step, ...], windowed: bool) -> bool:
+    """Whether nothing needs a message as a whole before a step makes a new one of some of its fields."""
+    for step in steps:
+        if step.does in ("map", "keep"):
+            return True
+        if step.does not in ("filter", "throttle", "sample", "dedupe", "key"):
+            return False
+    return windowed
 
 
 def _now_in(ticks: Ticks) -> str:

@@ -118,6 +118,14 @@ def csv_decoder(columns: Sequence[str], schema: Mapping[str, Type]) -> Decode:
     return decode
 
 
+def lean_decoder(format: str, fields: Mapping[str, str]) -> Decode:
+    """Takes only these fields (and their attributes) out of a message; a missing one is UNSET."""
+    made = [(held, Any, msgspec.UNSET) for held in fields.values()]
+    rename = {held: field for field, held in fields.items()}
+    struct = msgspec.defstruct("Lean", made, rename=rename, kw_only=True, gc=False)
+    return msgspec.msgpack.Decoder(struct).decode if format == "msgpack" else msgspec.json.Decoder(struct).decode
+
+
 class _Line(msgspec.Struct, gc=False):
     line: str
 

@@ -135,6 +135,34 @@ class Row:
         return f"{record}({', '.join(map(_text_of, self._fields.values()))})"
 
 
+class LeanRow(Row):
+    """A message without a schema of which only single fields are asked for, never the whole: a `map`, a `keep` or a
+    window comes before anything else needs it. Only those fields are decoded, into a Struct, which is twice as quick.
+
+    A field that is missing is UNSET there; asking for it is the same fault as it would be with a dict.
+    """
+
+    def __init__(self, writer: Writer, pool: Pool, holder: str) -> None:
+        super().__init__(writer, pool, {}, open=True, holder=holder)
+        self.used: dict[str, str] = {}
+        """Fields that are asked for, and the attributes that hold them."""
+
+    def field(self, name: str) -> Typed | None:
+        if not self.open or name in self._fields or name in _WORDS:
+            return super().field(name)
+        temp = self.pool.temp()
+        return Typed(f"({temp} if ({temp} := {self._held(name)}) is not UNSET else missing({name!r}))", ANY)
+
+    def lenient(self, name: str) -> Typed | None:
+        if not self.open or name in self._fields or name in _WORDS:
+            return super().lenient(name)
+        temp = self.pool.temp()
+        return Typed(f"(None if ({temp} := {self._held(name)}) is UNSET else {temp})", ANY)
+
+    def _held(self, name: str) -> str:
+        return f"{self.holder}.{self.used.setdefault(name, attribute(name))}"
+
+
 def _text_of(typed: Typed) -> str:
     if typed.type == COMPUTED_TIME:
         return f"to_text({typed.code})"

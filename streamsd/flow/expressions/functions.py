@@ -293,9 +293,9 @@ def _time() -> Iterable[Function]:
     yield _f(
         "time_ms",
         "time",
-        "A time from milliseconds since 1970.",
+        "A time from milliseconds since 1970; it stays that number.",
         "time_ms(1000) == time(1)",
-        _sig("(({0}) * 1000)", _T, "ms: int"),
+        _sig("({0})", parse_type("time_ms"), "ms: int"),
     )
     yield _f(
         "epoch", "time", "Seconds since 1970.", "epoch(time(1.5)) == 1.5", _sig("(({0}) / 1000000)", FLOAT, "t: time")

@@ -6,12 +6,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from streamsd.flow import moments
 from streamsd.flow.expressions import runtime as rt
 
 NAMES: Mapping[str, Any] = {
     "__builtins__": {},
     "None": None,
+    "UNSET": msgspec.UNSET,
     "dict": dict,
     "len": len,
     "min": min,
@@ -60,6 +63,7 @@ NAMES: Mapping[str, Any] = {
             rt.limited,
             rt.log,
             rt.mean,
+            rt.missing,
             rt.modulo,
             rt.multiply,
             rt.no_match,

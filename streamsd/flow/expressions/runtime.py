@@ -363,3 +363,7 @@ def hashable(value: Any) -> Any:
     if type(value) in (list, dict, set):
         raise RowFault("wrong-type", "a list or map cannot be a key")
     return value
+
+
+def missing(name: str) -> Any:
+    raise KeyError(name)

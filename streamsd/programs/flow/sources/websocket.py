@@ -17,6 +17,7 @@ from streamsd.programs.flow.intake import QueueIntake
 from streamsd.programs.flow.life import Backoff
 from streamsd.programs.flow.network import address, client_context, server_context
 
+_WHOLE = (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY)
 _DATA = (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY, picows.WSMsgType.CONTINUATION)
 
 
@@ -123,6 +124,11 @@ class _Listener(picows.WSListener):
 
     def on_ws_frame(self, transport: Any, frame: Any) -> None:
         kind = frame.msg_type
+        if frame.fin and kind in _WHOLE and not self._parts:
+            if not self._batch:
+                self._loop.call_soon(self._put)
+            self._batch.append(frame.get_payload_as_bytes())
+            return
         if kind not in _DATA:
             if kind == picows.WSMsgType.CLOSE:
                 transport.send_close(picows.WSCloseCode.OK)
