@@ -54,12 +54,14 @@ class Server:
         self._uvicorn = _Uvicorn(config, self._closing)
         self._task: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
+        self._inode = 0
 
     async def start(self) -> None:
         """Returns once it listens. OSError: another daemon listens there, or the directory cannot be written."""
         path = self._settings.api_socket
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._socket = unix_socket.listen(path)
+        self._inode = path.stat().st_ino
         self._task = asyncio.create_task(self._uvicorn.serve([self._socket]), name="api")
         listening = asyncio.create_task(self._uvicorn.listening.wait())
         await asyncio.wait({self._task, listening}, return_when=asyncio.FIRST_COMPLETED)
@@ -74,7 +76,9 @@ class Server:
             return
         await self._task
         self._task = None
-        self._settings.api_socket.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if self._settings.api_socket.stat().st_ino == self._inode:  # else it is another daemon's by now
+                self._settings.api_socket.unlink()
 
 
 async def serve(service: Service, settings: Settings) -> Server:

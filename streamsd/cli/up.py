@@ -64,7 +64,7 @@ def _in_foreground(settings: Settings, *, watch: bool) -> Exit:
     import asyncio
 
     from streamsd.core.service import Service
-    from streamsd.daemon.main import AlreadyRunning, Served, run
+    from streamsd.daemon.main import AlreadyRunning, RunDirectoryLost, Served, run
 
     async def serve(service: Service, settings: Settings) -> Served:
         # FastAPI takes longer to import than a thousand processes to adopt: the daemon's work goes on beside it
@@ -79,6 +79,10 @@ def _in_foreground(settings: Settings, *, watch: bool) -> Exit:
 
     try:
         return Exit(asyncio.run(run(settings, watch=watch, serve=serve, out=sys.stdout)))
+    except RunDirectoryLost as fault:
+        raise Failure(
+            str(fault), f"keep {settings.run_dir} out of reach of cleaners", code="run-directory-lost"
+        ) from None
     except AlreadyRunning as fault:
         raise Failure(
             str(fault), "another daemon needs its own --run-dir and --state-dir", code="already-running"

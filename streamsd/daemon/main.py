@@ -42,6 +42,8 @@ class Served(Protocol):
     async def stop(self) -> None: ...
 
 
+_LOOK_AT_RUN_DIR = 2.0
+
 Serve: TypeAlias = Callable[[Service, Settings], Awaitable[Served]]
 
 
@@ -49,16 +51,21 @@ class AlreadyRunning(Exception):
     """Another daemon has this run directory."""
 
 
+class RunDirectoryLost(Exception):
+    """The run directory was deleted: nobody can reach this daemon any more, and a second one would not know of it."""
+
+
 async def run(settings: Settings, *, watch: bool, serve: Serve, out: TextIO | None = None) -> int:
     """Run until told to stop. SIGTERM and SIGINT let go and leave everything running; `down` stops everything.
-    SIGHUP applies. Returns the exit code. AlreadyRunning when the run directory is another daemon's."""
+    SIGHUP applies. Returns the exit code. AlreadyRunning when the run directory is another daemon's; RunDirectoryLost
+    when it was deleted meanwhile (a cleaner of temporary files does that)."""
     settings.run_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _only_one(settings.pid_file):
-        return await _run(settings, watch, serve, out)
+    with _only_one(settings.pid_file) as is_ours:
+        return await _run(settings, watch, serve, out, is_ours)
 
 
-async def _run(settings: Settings, watch: bool, serve: Serve, out: TextIO | None) -> int:
+async def _run(settings: Settings, watch: bool, serve: Serve, out: TextIO | None, is_ours: Callable[[], bool]) -> int:
     clock = SystemClock()
     store = Store(settings.state_dir)
     log = EventLog(store, out)
@@ -87,7 +94,7 @@ async def _run(settings: Settings, watch: bool, serve: Serve, out: TextIO | None
         await _first(service)
         server = await serve(service, settings)
         try:
-            await _live(service, watcher if watch else None, apply, notifier)
+            await _live(service, watcher if watch else None, apply, notifier, is_ours)
         finally:
             notifier.send("STOPPING=1")
             await server.stop()
@@ -136,11 +143,18 @@ class _Applies:
                 return
 
 
-async def _live(service: DaemonService, watcher: Watcher | None, apply: _Applies, notifier: Notifier) -> None:
+async def _live(
+    service: DaemonService,
+    watcher: Watcher | None,
+    apply: _Applies,
+    notifier: Notifier,
+    is_ours: Callable[[], bool],
+) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     tasks: list[asyncio.Task[Any]] = [loop.create_task(service.stopped.wait()), loop.create_task(stop.wait())]
     tasks.append(loop.create_task(service.broken()))
+    tasks.append(loop.create_task(_until_lost(is_ours)))
     background: set[asyncio.Task[None]] = set()
     if watcher:
         tasks.append(loop.create_task(watcher.run()))
@@ -166,6 +180,12 @@ async def _live(service: DaemonService, watcher: Watcher | None, apply: _Applies
         await asyncio.gather(*tasks, *background, return_exceptions=True)
 
 
+async def _until_lost(is_ours: Callable[[], bool]) -> None:
+    while is_ours():
+        await asyncio.sleep(_LOOK_AT_RUN_DIR)
+    raise RunDirectoryLost("the run directory was deleted; what runs goes on, and is started anew by the next `up`")
+
+
 async def _heartbeat(notifier: Notifier, seconds: float) -> None:
     while True:
         notifier.send("WATCHDOG=1")
@@ -173,7 +193,8 @@ async def _heartbeat(notifier: Notifier, seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def _only_one(pid_file: Path) -> Iterator[None]:
+def _only_one(pid_file: Path) -> Iterator[Callable[[], bool]]:
+    """Holds the pid file; gives what says whether it still is the one at that path."""
     fd = os.open(pid_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
@@ -183,7 +204,14 @@ def _only_one(pid_file: Path) -> Iterator[None]:
             raise AlreadyRunning(f"a daemon (pid {holder}) runs with this run directory") from None
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        yield
+
+        def is_ours() -> bool:
+            try:
+                return pid_file.stat().st_ino == os.fstat(fd).st_ino
+            except OSError:
+                return False
+
+        yield is_ours
         os.ftruncate(fd, 0)
     finally:
         os.close(fd)

@@ -256,3 +256,17 @@ def test_a_port_that_is_taken_is_told_before_anything_is_touched(host: Host) -> 
         assert problems[0]["code"] == "tcp-port-taken"
         assert problems[0]["line"] == 5
         assert host.pids() == before
+
+
+def test_a_deleted_run_directory_ends_the_daemon_and_the_next_one_begins_anew(host: Host) -> None:
+    mark = f"8{os.getpid()}"
+    host.write(f"version: 1\napps:\n  one: {{command: [sleep, '{mark}']}}\n")
+    host.up()
+    host.converged(1)
+    assert host.daemon is not None
+    shutil.rmtree(host.settings.run_dir)
+    assert host.daemon.wait(60) == 1
+    assert "run directory was deleted" in host.log()
+    host.up()
+    host.converged()
+    host.until(lambda: len(copies(mark)) == 1, "one copy")
