@@ -181,7 +181,7 @@ async def _live(
 
 
 async def _until_lost(is_ours: Callable[[], bool]) -> None:
-    while is_ours():
+    while is_ours():  # noqa: ASYNC110  # nothing tells of it: the directory that would is gone
         await asyncio.sleep(_LOOK_AT_RUN_DIR)
     raise RunDirectoryLost("the run directory was deleted; what runs goes on, and is started anew by the next `up`")
 
