@@ -34,6 +34,7 @@ lint:
 docs:
 	.venv/bin/python -m streamsd.cli.reference docs/cli.md
 	.venv/bin/python -m streamsd.document.reference docs/reference
+	.venv/bin/python -m streamsd.flow.reference docs/flows.md
 	.venv/bin/python -m streamsd.document.schema > schemas/profile.schema.json
 
 # setuptools and wheel: the package itself is built without fetching anything

@@ -35,7 +35,7 @@ from streamsd.programs.flow.intake import Intake
 from streamsd.programs.flow.letters import as_batch
 from streamsd.programs.flow.life import Life
 from streamsd.programs.flow.limits import Bucket
-from streamsd.programs.flow.outlet import Outlet
+from streamsd.programs.flow.outlet import Outlet, RetiredOutlet
 
 _DEAD = "dead"
 _MOST = 5000
@@ -57,8 +57,11 @@ class Engine:
         outlets: Mapping[str, Outlet],
         letters: Outlet,
         life: Life,
+        retired: Iterable[str] = (),
     ) -> None:
+        """`retired`: names of sinks that the stored state may know and that the flow has no longer."""
         self.life = life
+        self._retired = {name: RetiredOutlet() for name in retired if name not in outlets}
         self.figures = Figures(
             sources={name: SourceFigures() for name in intakes},
         )
@@ -275,10 +278,12 @@ class Engine:
         if part == _DEAD:
             return self._letters, None
         name = part.removeprefix("sink ")
+        if name in self._retired:
+            return self._retired[name], None
         return self._outlets[name], self.figures.sinks[name]
 
     def parts(self) -> list[str]:
-        return sorted([_DEAD, *(f"sink {name}" for name in self._outlets)])
+        return sorted([_DEAD, *(f"sink {name}" for name in (*self._outlets, *self._retired))])
 
 
 def intake_limit(plan: FlowPlan, name: str) -> Any:

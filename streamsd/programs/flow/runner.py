@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from streamsd.core.diagnostics import ProblemsError, dotted
 from streamsd.core.report import JsonValue, Report, write_report
-from streamsd.flow.checks import SHAPE_FILE, changed_words
+from streamsd.flow.checks import SHAPE_FILE, changed_words, fits
 from streamsd.flow.plan import compile_flow, problems_of
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.split import digest, joined, split
@@ -130,7 +130,17 @@ class Runner:
         place = Place(setting.name, setting.base, self._state, self.life)
         intakes = {name: intake_of(source, place) for name, source in plan.sources.items()}
         outlets = {name: outlet_of(sink, place) for name, sink in plan.sinks.items()}
-        return Engine(plan, standing, intakes, outlets, self._letters(), self.life)
+        return Engine(plan, standing, intakes, outlets, self._letters(), self.life, self._sinks_ever(outlets))
+
+    def _sinks_ever(self, now: Iterable[str]) -> list[str]:
+        """The sinks that this generation of the state has known: Bytewax refuses a state of one that there is not."""
+        written = self._recovery / "sinks.json"
+        ever = set(json.loads(written.read_text())) if written.exists() else set()
+        if not ever >= set(now):
+            part = written.with_suffix(".part")
+            part.write_text(json.dumps(sorted(ever | set(now))))
+            os.replace(part, written)
+        return sorted(ever)
 
     def _letters(self) -> FileOutlet:
         dead = self.spec.dead_letter
@@ -150,14 +160,12 @@ class Runner:
             shutil.rmtree(self._recovery, ignore_errors=True)
         self._recovery.mkdir(parents=True, exist_ok=True, mode=0o700)
         written = self._recovery / SHAPE_FILE
-        if written.exists():
-            if written.read_text() != shape:
-                words = changed_words(written.read_text(), shape)
-                raise Mismatch(
-                    f"{words}: the state that is stored does not fit; "
-                    f"set recovery.generation to {recovery.generation + 1} to begin with an empty state"
-                )
-            return
+        if written.exists() and not fits(written.read_text(), shape):
+            words = changed_words(written.read_text(), shape)
+            raise Mismatch(
+                f"{words}: the state that is stored does not fit; "
+                f"set recovery.generation to {recovery.generation + 1} to begin with an empty state"
+            )
         part = written.with_suffix(".part")
         part.write_text(shape)
         os.replace(part, written)

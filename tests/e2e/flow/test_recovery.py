@@ -184,6 +184,30 @@ def test_state_of_another_shape_is_refused_until_a_new_generation_is_asked_for(f
     assert {row["window_end"] - row["window_start"] for row in one.lines("new.ndjson")} == {2000}
 
 
+def test_sinks_and_steps_with_memory_can_be_added_and_sinks_taken_away(flow):
+    spec: dict[str, Any] = {
+        "source": {"generator": {"fields": {"i": "n", "ts": "n * 100"}, "rate": 2000}},
+        "schema": {"i": "int", "ts": "time_ms"},
+        "sinks": {"a": {"file": {"path": "a"}}, "b": {"file": {"path": "b"}}},
+        "recovery": {"epoch": "100ms"},
+    }
+    one = flow(spec).start()
+    one.until(lambda seen: seen["sinks"]["b"]["results"] > 300, "results")
+    assert one.stop() == 0
+    count = len(one.lines("a"))
+    window = {"tumbling": "1s", "time": "ts", "emit": {"n": "count()", "i": "last(i)"}}
+    one.change(
+        {**spec, "steps": [{"window": window}], "sinks": {"a": {"file": {"path": "a"}}, "c": {"file": {"path": "c"}}}}
+    )
+    one.start()
+    until(lambda: len(one.lines("c")) > 5, "windows")
+    assert one.stop() == 0
+    rows = one.lines("a")
+    assert [row["i"] for row in rows[:count]] == list(range(count))
+    assert rows[count + 1]["n"] == 10, "the windows go on where the messages had come to"
+    assert rows[count]["i"] == (count + 9) // 10 * 10 - 1 or rows[count]["i"] == count // 10 * 10 + 9
+
+
 def test_every_bad_message_is_a_dead_letter_with_its_bytes(flow, tmp_path):
     (tmp_path / "flow").mkdir()
     bad = [
