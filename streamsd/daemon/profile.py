@@ -13,7 +13,7 @@ from streamsd.core.settings import Settings
 from streamsd.document.load import Loaded, load
 from streamsd.engine.compiler import Compiler
 from streamsd.engine.desired import Generation
-from streamsd.engine.store import Store, texts
+from streamsd.engine.store import Store
 from streamsd.engine.world import World
 
 
@@ -59,7 +59,11 @@ class Profiles:
         """The candidate was accepted."""
         assert candidate.generation is not None
         self.number = candidate.generation.number
-        self._store.remember(self.number, candidate.generation.revision, texts(candidate.loaded.files))
+        self._store.remember(
+            self.number,
+            candidate.generation.revision,
+            {str(path): data for path, data in candidate.loaded.documents.items()},
+        )
 
     def _load(self, profile: Path, files: dict[Path, bytes] | None) -> Loaded:
         return load(profile, self._registry, host=socket.gethostname(), environ=dict(os.environ), files_as_of=files)

@@ -101,7 +101,7 @@ class Composer:
         return body if hosts is None else self._overlays(hosts, body)
 
     def _read(self, path: Path, at: Source | None, main: bool) -> MapNode | None:
-        content = self._files.read(path)
+        content = self._files.document(path)
         if isinstance(content, Unreadable):
             code = "profile-unreadable" if at is None else "include-unreadable"
             self._findings.error(code, f"{shown(path, 200)} cannot be read: {content.reason}", at)

@@ -45,6 +45,14 @@ class Files:
         self._read: dict[str, Content | Unreadable] = {}
         self._inputs: dict[tuple[str, str], str] = {}
         self.seen: set[Path] = set()
+        self.documents: dict[Path, bytes] = {}
+
+    def document(self, path: Path) -> Content | Unreadable:
+        """As `read`, of a file of the profile itself (no secret): its text is kept, as it was read."""
+        found = self.read(path)
+        if isinstance(found, Content):
+            self.documents[Path(absolute(path))] = found.data
+        return found
 
     def read(self, path: Path, limit: int = MAX_BYTES) -> Content | Unreadable:
         """The file's bytes, at most one more than `limit`. Only regular files: a pipe would make us wait."""

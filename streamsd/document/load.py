@@ -7,7 +7,7 @@ Never raises for what a profile, its files or its environment hold.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -36,13 +36,14 @@ class Loaded:
     `revision` names everything that went in (files, host, variables of the environment, secrets by digest): the same
     inputs, the same 32 hex digits. `resources` is empty when there is any error. `diagnostics` are sorted by place,
     warnings too. `files` is every path that was read or looked for, a directory standing for its listing: what a
-    watcher must watch.
+    watcher must watch. `documents` are the profile's own files as they were read, without those that hold secrets.
     """
 
     revision: str
     resources: Mapping[Address, Resource[Any]]
     diagnostics: tuple[Diagnostic, ...]
     files: frozenset[Path]
+    documents: Mapping[Path, bytes] = field(default_factory=dict)
 
     @property
     def valid(self) -> bool:
@@ -87,6 +88,7 @@ def load(
         resources=MappingProxyType({} if findings.errors else resources),
         diagnostics=findings.ordered(),
         files=frozenset(files.seen),
+        documents=MappingProxyType(files.documents),
     )
 
 

@@ -8,7 +8,7 @@ import os
 import secrets
 import sqlite3
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from streamsd.core.events import Event
@@ -128,13 +128,3 @@ def digest_key(directory: Path) -> bytes:
     with os.fdopen(fd, "wb") as out:
         out.write(key)
     return key
-
-
-def texts(files: Iterable[Path]) -> dict[str, bytes]:
-    """The profile's own files (YAML) among those it was loaded from: secret files are not kept."""
-    found = {}
-    for path in files:
-        if path.suffix in (".yaml", ".yml"):
-            with contextlib.suppress(OSError):
-                found[str(path)] = path.read_bytes()
-    return found

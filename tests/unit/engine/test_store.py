@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from streamsd.core.events import Event
-from streamsd.engine.store import Store, digest_key, texts
+from streamsd.engine.store import Store, digest_key
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -94,10 +94,3 @@ def test_what_is_private_is_private(tmp_path: Path) -> None:
         assert (directory / name).stat().st_mode & 0o777 == 0o600
     (directory / "digest.key").write_bytes(b"short")
     assert len(digest_key(directory)) == 32
-
-
-def test_secret_files_are_not_kept_with_the_profile(tmp_path: Path) -> None:
-    for name in ("p.yaml", "q.yml", "key"):
-        (tmp_path / name).write_text(name)
-    files = [tmp_path / name for name in ("p.yaml", "q.yml", "key", "gone.yaml")]
-    assert texts(files) == {str(tmp_path / "p.yaml"): b"p.yaml", str(tmp_path / "q.yml"): b"q.yml"}
