@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import gc
 import os
 import random
 import shutil
@@ -43,6 +44,8 @@ class Served(Protocol):
 
 
 _LOOK_AT_RUN_DIR = 2.0
+_GC_THRESHOLD = 20_000
+"""New objects between two looks of the garbage collector; Python's 700 is meant for programs without a heap."""
 
 Serve: TypeAlias = Callable[[Service, Settings], Awaitable[Served]]
 
@@ -92,6 +95,10 @@ async def _run(settings: Settings, watch: bool, serve: Serve, out: TextIO | None
         watcher = Watcher(apply.saved)
         service.files_changed = watcher.watch if watch else lambda files: None
         await _first(service)
+        # what a profile comes to stays until the next one: a collector that walks all of it delays an edit
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_GC_THRESHOLD, 20, 20)
         server = await serve(service, settings)
         try:
             await _live(service, watcher if watch else None, apply, notifier, is_ours)
