@@ -2,7 +2,7 @@
 
     python -m bench.media_overhead [--rounds 3] [--seconds 20] [--json FILE]
 
-By hand: one ffmpeg that encodes once and writes HLS and a segmented recording by its tee muxer. With streamsd: encoder,
+By hand: the encoder's own command line, writing HLS and a recording itself, by the tee muxer. With streamsd: encoder,
 relay, packager, recorder, web server, runtime and controller. Both draw the same picture; both are measured in turns.
 """
 
@@ -15,8 +15,6 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-
-import imageio_ffmpeg
 
 from bench.figures import Figure, median, report
 from tests.e2e.host import Host, host
@@ -34,42 +32,28 @@ streams:
 """
 
 
-def by_hand(directory: Path) -> subprocess.Popen[bytes]:
-    """The encoder's own settings, and both outputs in one process."""
+_OURS = {"-progress", "-stats_period", "-f_strict", "-flush_packets", "-syncpoints", "-output_ts_offset", "-bsf:v"}
+"""Options, each with a value, that are there for the relay."""
+
+
+def by_hand(argv: list[str], directory: Path) -> subprocess.Popen[bytes]:
+    """The encoder's very command line, but that it writes both outputs itself."""
     outputs = (
         f"[f=hls:hls_time=2:hls_list_size=15:hls_segment_type=fmp4:hls_flags=delete_segments]{directory}/index.m3u8"
         f"|[f=segment:segment_format=matroska:segment_time=60]{directory}/record-%03d.mkv"
     )
-    program = imageio_ffmpeg.get_ffmpeg_exe()
-    source = ["-re", "-f", "lavfi", "-i", "testsrc2=size=1920x1080:rate=30"]
-    encode = [
-        "-pix_fmt",
-        "yuv420p",
-        "-c:v",
-        "libx264",
-        "-preset",
-        "superfast",
-        "-tune",
-        "zerolatency",
-        "-profile:v",
-        "high",
-    ]
-    rate = [
-        "-b:v",
-        "4500k",
-        "-maxrate",
-        "4500k",
-        "-bufsize",
-        "4500k",
-        "-g",
-        "30",
-        "-profile:v",
-        "high",
-        "-flags",
-        "+global_header",
-    ]
-    words = [program, "-hide_banner", "-loglevel", "error", "-nostdin", *source, *encode, *rate, "-map", "0:v"]
-    return subprocess.Popen([*words, "-f", "tee", outputs])
+    words: list[str] = []
+    rest = iter(argv)
+    for word in rest:
+        if word in _OURS:
+            next(rest)
+        elif word == "nut":
+            words += ["tee", "-flags", "+global_header"]
+        elif word.startswith("unix:"):
+            words.append(outputs)
+        else:
+            words.append(word)
+    return subprocess.Popen(words)
 
 
 def cpu(pid: int) -> float:
@@ -107,14 +91,6 @@ def main() -> None:
     hand: list[float] = []
     ours: list[dict[str, float]] = []
     for _ in range(options.rounds):
-        with tempfile.TemporaryDirectory(prefix="sb-") as directory:
-            process = by_hand(Path(directory))
-            time.sleep(4)
-            before = cpu(process.pid)
-            time.sleep(options.seconds)
-            hand.append(over([process.pid], before, options.seconds))
-            process.terminate()
-            process.wait()
         with tempfile.TemporaryDirectory(prefix="sb-") as directory, host(Path(directory)) as made:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
@@ -127,6 +103,16 @@ def main() -> None:
             begun = {name: sum(cpu(pid) for pid in pids) for name, pids in names.items()}
             time.sleep(options.seconds)
             ours.append({name: over(pids, begun[name], options.seconds) for name, pids in names.items()})
+            units = made.json("describe", "Stream/s")["units"]
+        argv = next(unit["argv"] for unit in units if unit["role"] == "encoder")
+        with tempfile.TemporaryDirectory(prefix="sb-") as directory:
+            process = by_hand(argv, Path(directory))
+            time.sleep(4)
+            before = cpu(process.pid)
+            time.sleep(options.seconds)
+            hand.append(over([process.pid], before, options.seconds))
+            process.terminate()
+            process.wait()
     names_seen = sorted({name for one in ours for name in one}, key=lambda name: (name != "encoder", name))
     figures = [Figure("ffmpeg by hand, both outputs", median(hand), "% of a core")]
     figures += [
