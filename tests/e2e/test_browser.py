@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import pytest
 
 from tests.e2e.browser.chromium import Chromium, chromium
@@ -143,15 +144,26 @@ def test_hls_js_plays_it(live: Live, hls_page: str) -> None:
     assert_plays(live.page)
 
 
-def test_the_quickstart_plays_in_hls_js(host: Host, hls_page: str) -> None:
+def test_the_quickstart_plays_in_hls_js_and_its_recording_is_as_declared(host: Host, hls_page: str) -> None:
     for program in ("Xvfb", "xclock", "xterm", "xsetroot"):
         need(program)
     port = free_port()
     text = QUICKSTART.read_text()
     assert "127.0.0.1:8088" in text
-    host.write(text.replace("127.0.0.1:8088", f"127.0.0.1:{port}"))
+    assert "segment: 1m" in text
+    host.write(text.replace("127.0.0.1:8088", f"127.0.0.1:{port}").replace("segment: 1m", "segment: 4s"))
     host.up()
     host.until(lambda: host.resource("Stream/desktop")["ready"], "the stream is ready")
     with chromium() as page:
         open_in_hls_js(page, hls_page, host.resource("Stream/desktop")["observed"]["destinations"]["web"]["url"])
         assert_plays(page, (1280, 720))
+    recordings = host.directory / "recordings"
+    second = host.until(lambda: sorted(recordings.rglob("*.mkv"))[1:2], "a second recording is whole", within=90)[0]
+    with av.open(str(second)) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height) == (1280, 720)
+        times = [float(frame.pts * stream.time_base) for frame in container.decode(stream)]
+    assert times == sorted(times)
+    duration = times[-1] - times[0]
+    assert duration == pytest.approx(4, abs=1.2)  # segments begin at keyframes, one a second
+    assert len(times) / duration == pytest.approx(30, rel=0.15)

@@ -60,6 +60,7 @@ BAD = {
     "deep": "version: 1\napps: " + "[" * 5000 + "]" * 5000 + "\n",
     "bomb": "version: 1\nvars:\n  a: &a [x, x, x, x, x, x, x, x, x]\n"
     + "".join(f"  {c}: &{c} [{', '.join([f'*{b}'] * 9)}]\n" for b, c in zip("abcdefgh", "bcdefghi", strict=True)),
+    "cycle": "version: 1\nvars: {a: '${var:b}', b: '${var:a}'}\napps: {one: {command: [sleep, '${var:a}']}}\n",
     "not YAML": "version: 1\napps: {one: [}\n",
     "missing program": "version: 1\napps: {one: {command: [no-such-program-at-all]}}\n",
 }
