@@ -13,6 +13,7 @@ import json
 import os
 import random
 import signal
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -136,6 +137,19 @@ def timed(made: Host, *arguments: str) -> float:
     return time.monotonic() - begun
 
 
+def plan_in_daemon(made: Host) -> float:
+    """Seconds until the daemon has answered a plan that changes nothing."""
+    begun = time.monotonic()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(made.settings.api_socket))
+        connection.sendall(b"GET /v1/plan HTTP/1.0\r\nHost: streamsd\r\n\r\n")
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    assert b'"changes":0' in answer, answer[:300]
+    return time.monotonic() - begun
+
+
 def adoption(made: Host) -> tuple[float, float, int, int]:
     """A fresh controller: seconds from the start of its process to converged, as the CLI sees it; from its own first
     word to having adopted all; actions it took; pids that changed."""
@@ -170,6 +184,9 @@ def main() -> None:
             percent, mib = idle(made, 20)
             figures.append(Figure(f"idle at {size}", percent, "% of a core", "< 1" if size == 100 else ""))
             figures.append(Figure(f"memory at {size}, PSS", mib, "MiB", "< 120" if size == 100 else ""))
+            inside = median([plan_in_daemon(made) for _ in range(7)])
+            reach = {100: "< 100", 1000: "< 500"}.get(size, "")
+            figures.append(Figure(f"no-op plan at {size}, asked over the socket", inside * 1000, "ms", reach))
             plans = [timed(made, "plan") for _ in range(7)]
             figures.append(Figure(f"streamsd plan at {size}, whole command", median(plans) * 1000, "ms", "< 300"))
             taken, others = edits(made, size, options.edits)
