@@ -30,7 +30,7 @@ def test_nobody_listens() -> None:
 
 def test_a_wrong_password_is_told_and_the_password_is_not(caplog: pytest.LogCaptureFixture) -> None:
     def refuse(peer: Peer) -> None:
-        peer.send({"op": 0, "d": {**HELLO["d"], "authentication": {"salt": "s", "challenge": "c"}}})  # type: ignore
+        peer.send({"op": 0, "d": {**HELLO["d"], "authentication": {"salt": "s", "challenge": "c"}}})
         peer.receive()
         peer.raw((4009).to_bytes(2, "big"), opcode=8)
 

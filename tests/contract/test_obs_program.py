@@ -85,13 +85,13 @@ def test_what_another_reader_sees_is_what_is_declared(obs: Studio, client: Clien
 def _same_as_declared(client: Client) -> None:
     doc = show()
     listed = client.call("GetSceneList")
-    assert [s["sceneName"] for s in reversed(listed["scenes"])] == ["main", "inner", "pause"]  # type: ignore
+    assert [s["sceneName"] for s in reversed(listed["scenes"])] == ["main", "inner", "pause"]
     assert listed["currentProgramSceneName"] == "main"
-    inputs = {i["inputName"]: i["inputKind"] for i in client.call("GetInputList")["inputs"]}  # type: ignore
+    inputs = {i["inputName"]: i["inputKind"] for i in client.call("GetInputList")["inputs"]}
     assert inputs == {name: spec["kind"] for name, spec in doc["inputs"].items()}
     for scene in doc["scenes"]:
         rows = client.call("GetSceneItemList", {"sceneName": scene["name"]})["sceneItems"]
-        assert [r["sourceName"] for r in rows] == [i["source"] for i in scene["items"]]  # type: ignore
+        assert [r["sourceName"] for r in rows] == [i["source"] for i in scene["items"]]
     rows: Any = client.call("GetSceneItemList", {"sceneName": "main"})["sceneItems"]
     assert rows[2]["sceneItemBlendMode"] == "OBS_BLEND_ADDITIVE"
     assert rows[3]["sceneItemLocked"] is True
@@ -154,7 +154,7 @@ def test_what_is_not_declared_stays_without_prune_and_what_was_goes(client: Clie
     after["scenes"][0]["items"] = [i for i in after["scenes"][0]["items"] if i["source"] != "title"]
     del after["inputs"]["title"]
     converge(reconciler, after, Owned(inputs=frozenset({"title"}), items=frozenset({("main", "title")})))
-    names = {i["inputName"] for i in client.call("GetInputList")["inputs"]}  # type: ignore
+    names = {i["inputName"] for i in client.call("GetInputList")["inputs"]}
     assert "guest" in names
     assert "title" not in names
     converge(reconciler, show())
@@ -169,7 +169,7 @@ def test_groups_transitions_and_order_follow_an_edit(client: Client, reconciler:
     edited["scenes"][1]["transition"] = "slide"
     edited["transition"] = "slide"
     converge(reconciler, edited)
-    assert [s["sceneName"] for s in client.call("GetSceneList")["scenes"]] == ["main", "inner", "pause"]  # type: ignore
+    assert [s["sceneName"] for s in client.call("GetSceneList")["scenes"]] == ["main", "inner", "pause"]
     members: Any = client.call("GetGroupSceneItemList", {"sceneName": "pair"})["sceneItems"]
     assert [m["sourceName"] for m in members] == ["green", "blue", "red"]
     assert client.call("GetCurrentSceneTransition")["transitionName"] == "slide"

@@ -60,7 +60,7 @@ def _needed() -> None:
 
 
 def _operate(host: Host, operation: str, **arguments: Any) -> dict[str, Any]:
-    return Client(host.settings).post(f"/v1/resources/Obs/studio/operations/{operation}", arguments)  # type: ignore
+    return Client(host.settings).post(f"/v1/resources/Obs/studio/operations/{operation}", arguments)
 
 
 def _pixel(host: Host, x: int, y: int) -> tuple[int, ...]:
