@@ -206,7 +206,7 @@ def _one(resources: Mapping[str, Resource[FlowSpec]], name: str | None) -> Resou
 
 def _compiled(resource: Resource[FlowSpec]) -> FlowPlan:
     from streamsd.core.diagnostics import ProblemsError
-    from streamsd.flow.plan import compile_flow
+    from streamsd.flow.compiler import compile_flow
     from streamsd.flow.standing import Standing
 
     base = resource.base.absolute()

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from streamsd.flow.compiler import compile_flow
 from streamsd.flow.faults import Dead, RowFault, dead
-from streamsd.flow.plan import FlowPlan, Shard, compile_flow
+from streamsd.flow.plan import FlowPlan, Shard
 from streamsd.flow.sessions import Late
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.standing import Standing

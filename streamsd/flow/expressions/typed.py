@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from streamsd.flow.expressions.source import ExpressionError
-from streamsd.flow.types import Base, TimeForm, Type
+from streamsd.flow.types import COMPUTED_TIME, TIME, Base, TimeForm, Type
 
 NO_CONSTANT: Any = object()
 
@@ -88,6 +88,27 @@ def attribute(name: str) -> str:
     if name.isidentifier() and name.isascii() and not keyword.iskeyword(name) and not name.startswith("_"):
         return name
     return "x" + name.encode().hex()
+
+
+def inside(part: Typed) -> Typed:
+    """A value inside a list, a map or a text: there a computed time stands as text."""
+    if part.type == COMPUTED_TIME:
+        return Typed(f"to_text({part.code})", TIME)
+    return part
+
+
+def alike(a: Typed, b: Typed) -> tuple[Typed, Typed]:
+    """Two values of which one is taken: times of different forms become computed ones."""
+    if (
+        a.type.base is Base.TIME
+        and b.type.base is Base.TIME
+        and a.type != b.type
+        and not (a.type.optional or b.type.optional)
+    ):
+        return Typed(a.micros(), COMPUTED_TIME), Typed(b.micros(), COMPUTED_TIME)
+    if a.type != b.type:
+        return inside(a), inside(b)
+    return a, b
 
 
 def regex(pattern: str) -> Any:

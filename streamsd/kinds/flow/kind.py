@@ -79,7 +79,7 @@ class FlowKind(Kind[FlowSpec]):
     spec = FlowSpec
 
     def check(self, resource: Resource[FlowSpec], context: Context) -> Iterable[Problem]:
-        from streamsd.flow.plan import compile_flow
+        from streamsd.flow.compiler import compile_flow
         from streamsd.flow.standing import Standing
 
         spec, base = resource.spec, resource.base.absolute()

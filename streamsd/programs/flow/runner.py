@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from streamsd.core.diagnostics import ProblemsError, dotted
 from streamsd.core.report import JsonValue, Report, write_report
 from streamsd.flow.checks import SHAPE_FILE, changed_words, fits
-from streamsd.flow.plan import compile_flow, problems_of
+from streamsd.flow.compiler import compile_flow, problems_of
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.split import digest, joined, split
 from streamsd.flow.standing import Standing

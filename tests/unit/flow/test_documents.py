@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streamsd.document.load import load
-from streamsd.flow.plan import problems_of
+from streamsd.flow.compiler import problems_of
 from streamsd.flow.reference import written
 from streamsd.flow.trial import run_tests
 from streamsd.kinds import load_kinds

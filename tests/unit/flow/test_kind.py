@@ -17,7 +17,7 @@ from streamsd.core.settings import Settings
 from streamsd.core.unit import spec_hash
 from streamsd.engine.context import HostContext
 from streamsd.flow.checks import SHAPE_FILE
-from streamsd.flow.plan import compile_flow
+from streamsd.flow.compiler import compile_flow
 from streamsd.flow.split import joined, split
 from streamsd.flow.standing import Standing
 from streamsd.kinds.flow.kind import KIND

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from streamsd.core.diagnostics import dotted
-from streamsd.flow.plan import problems_of
+from streamsd.flow.compiler import problems_of
 from streamsd.flow.spec import FlowSpec
 
 GENERATOR = {"generator": {"fields": {"n": "n"}}}

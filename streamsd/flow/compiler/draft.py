@@ -1,0 +1,44 @@
+"""What the parts of the compiler share: the flow being compiled, its plan so far, and what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from streamsd.core.diagnostics import FieldPath, Problem
+from streamsd.flow.loops import LoopBuilder
+from streamsd.flow.outputs import ADDRESSED
+from streamsd.flow.plan import FlowPlan, Stage
+from streamsd.flow.spec.flow import FlowSpec
+from streamsd.flow.standing import Standing
+from streamsd.flow.types import Type
+
+
+class Draft:
+    """`rows`: the fields of what goes to the sinks, None while or where they are not known. `told`: the flow's own
+    steps were looked at once, for the first source. `shape`: of the steps with memory, for FlowPlan.state_shape."""
+
+    def __init__(self, spec: FlowSpec, standing: Standing, base: Path) -> None:
+        self.spec = spec
+        self.standing = standing
+        self.base = base
+        self.problems: list[Problem] = []
+        self.plan = FlowPlan(spec, standing=standing)
+        self.shape: list[Any] = []
+        self.rows: dict[str, Type] | None = None
+        self.told = False
+
+    def wrong(self, code: str, path: FieldPath, message: str, hint: str = "") -> None:
+        self.problems.append(Problem(code, message, hint, path))
+
+    def tell_once(self, known: int) -> None:
+        """Forget problems behind the first `known` ones that were told before."""
+        self.problems[known:] = [p for p in self.problems[known:] if p not in self.problems[:known]]
+
+    def note(self, place: str, does: str, builder: LoopBuilder) -> None:
+        self.plan.stages.append(Stage(place, does, builder.schema()))
+
+    def needs_own_loop(self) -> bool:
+        return any(
+            sink.when is not None or sink.steps or sink.transport in ADDRESSED for sink in self.spec.all_sinks.values()
+        )

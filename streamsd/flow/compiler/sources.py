@@ -1,0 +1,159 @@
+"""Compiles the flow's sources: each gets one loop, from its messages to rows or into the window."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streamsd.core.diagnostics import FieldPath, name_hint
+from streamsd.flow import records
+from streamsd.flow.compiler.draft import Draft
+from streamsd.flow.compiler.keyed import KeyedEnd
+from streamsd.flow.loops import LoopBuilder
+from streamsd.flow.plan import SourcePlan
+from streamsd.flow.spec.sources import Source
+from streamsd.flow.spec.steps import Step
+from streamsd.flow.spec.words import read_type
+from streamsd.flow.types import STR, Type
+
+
+class SourcesCompiler:
+    """`keyed`: the flow's window or join, where it has one."""
+
+    def __init__(self, draft: Draft, keyed: KeyedEnd | None) -> None:
+        self.draft = draft
+        self.keyed = keyed
+        self._counts: dict[tuple[LoopBuilder, str], int] = {}
+        self._deduped: set[str] = set()
+
+    def compile(self, main: tuple[Step, ...]) -> None:
+        """`main`: the flow's steps before its window or join, which every source's loop does."""
+        first: tuple[str, dict[str, Type] | None] | None = None
+        sources = self.draft.spec.all_sources
+        joined = self.keyed is not None and self.keyed.joins(sources)
+        for name, source in sources.items():
+            path: FieldPath = ("source",) if self.draft.spec.source is not None else ("sources", name)
+            builder = self._begin(source, path, main)
+            self.draft.note(f"source {name}", source.transport, builder)
+            self._own_steps(builder, source.steps, path, name)
+            united = builder.schema()
+            if first is None:
+                first = (name, united)
+            elif not joined and united != first[1]:
+                self._not_alike(path, name, united, first)
+                continue
+            known = len(self.draft.problems)
+            self._main_steps(builder, main, name)
+            self._end(builder, name)
+            if self.draft.told:
+                # The flow's steps are the same for every source: their faults are told once.
+                self.draft.tell_once(known)
+            self.draft.told = True
+            loop, code = (_nothing, "") if self.draft.problems else builder.build()
+            self.draft.plan.sources[name] = SourcePlan(name, source, loop, builder.pool.uses_meta, code)
+
+    def _begin(self, source: Source, path: FieldPath, main: tuple[Step, ...]) -> LoopBuilder:
+        schema = {name: read_type(kind) for name, kind in source.schema_.items()} if source.schema_ else None
+        match source.format:
+            case "json":
+                decode = records.json_decoder(schema)
+            case "msgpack":
+                decode = records.msgpack_decoder(schema)
+            case "csv":
+                columns = source.columns or tuple(schema or ())
+                schema = schema or dict.fromkeys(columns, STR)
+                for name in schema:
+                    if name not in columns:
+                        where = ("schema",) if self.draft.spec.schema_ is not None else (*path, "schema")
+                        self.draft.wrong(
+                            "flow-schema", (*where, name), "no such column", name_hint(name, columns, "columns")
+                        )
+                decode = records.csv_decoder(columns, schema)
+            case "text":
+                if schema is not None:
+                    self.draft.wrong(
+                        "flow-schema",
+                        (*path, "format"),
+                        "text has one field, line, and takes no schema",
+                        "use a `parse` step",
+                    )
+                schema = {"line": STR}
+                decode = records.text_decoder()
+        windowed = any(step.window is not None for step in self.draft.spec.steps)
+        if schema is None and _never_whole((*source.steps, *main), windowed):
+            return LoopBuilder(None, self.draft.standing, self.draft.problems, self.draft.base, lean=source.format)
+        return LoopBuilder(schema, self.draft.standing, self.draft.problems, self.draft.base, decode)
+
+    def _own_steps(self, builder: LoopBuilder, steps: tuple[Step, ...], path: FieldPath, name: str) -> None:
+        for index, step in enumerate(steps):
+            here = (*path, "steps", index)
+            if step.does in ("window", "join", "key"):
+                self.draft.wrong("flow-step", here, f"{step.does} stands in the flow's steps, not in a source's")
+            elif step.dedupe is not None:
+                self._dedupe(builder, step, f"source {name}", here)
+            else:
+                builder.step(step, here)
+            self.draft.note(f"source {name} step {index + 1}", step.does, builder)
+
+    def _main_steps(self, builder: LoopBuilder, steps: tuple[Step, ...], name: str) -> None:
+        for index, step in enumerate(steps):
+            here: FieldPath = ("steps", index)
+            if step.key is not None:
+                continue
+            if step.dedupe is not None:
+                self._dedupe(builder, step, "flow", here)
+            else:
+                builder.step(step, here)
+            if not self.draft.told:
+                self.draft.note(f"step {index + 1}", step.does, builder)
+
+    def _dedupe(self, builder: LoopBuilder, step: Step, owner: str, path: FieldPath) -> None:
+        """Named by its order among its owner's, so that steps without memory can come and go live."""
+        assert step.dedupe is not None
+        number = self._counts.get((builder, owner), 0)
+        self._counts[(builder, owner)] = number + 1
+        name = f"{owner}.{number}"
+        if name not in self._deduped:
+            self._deduped.add(name)
+            shape = step.dedupe.model_dump(mode="json", include={"key", "within"})
+            self.draft.shape.append(["dedupe", name, shape])
+        builder.steps.dedupe(step.dedupe, name, (*path, "dedupe"))
+
+    def _not_alike(
+        self, path: FieldPath, name: str, mine: dict[str, Type] | None, first: tuple[str, dict[str, Type] | None]
+    ) -> None:
+        other = first[1]
+        if mine is None or other is None:
+            words = "one has a schema and the other has none"
+        else:
+            names = [n for n in {**mine, **other} if mine.get(n) != other.get(n)]
+            words = ", ".join(f"{n}: {other.get(n, 'missing')} and {mine.get(n, 'missing')}" for n in names[:5])
+        self.draft.wrong(
+            "flow-union",
+            path,
+            f"the messages of {name!r} are not like those of {first[0]!r} ({words})",
+            "make them alike with `map` or `convert` in the source's own steps",
+        )
+
+    def _end(self, builder: LoopBuilder, name: str) -> None:
+        if self.keyed is not None:
+            self.keyed.end(builder, name)
+            return
+        self.draft.rows = builder.schema()
+        if builder.steps.row.open or len(self.draft.spec.all_sinks) != 1 or self.draft.needs_own_loop():
+            builder.append()
+        else:
+            builder.write_out()
+
+
+def _never_whole(steps: tuple[Step, ...], windowed: bool) -> bool:
+    """Whether nothing needs a message as a whole before a step makes a new one of some of its fields."""
+    for step in steps:
+        if step.does in ("map", "keep"):
+            return True
+        if step.does not in ("filter", "throttle", "sample", "dedupe", "key"):
+            return False
+    return windowed
+
+
+def _nothing(msgs: Any, metas: Any, now: int, partition: str) -> tuple[list[Any], list[tuple[BaseException, Any]]]:
+    raise AssertionError("a flow with problems does not run")
