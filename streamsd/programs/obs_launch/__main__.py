@@ -39,7 +39,9 @@ def main() -> int:
         if os.getppid() != ours:
             os._exit(1)
 
-    with subprocess.Popen(launch.argv, preexec_fn=tie) as obs:  # noqa: PLW1509  # no threads here
+    # A group of its own: a stop is signalled to the launcher's whole group, and OBS has no handler for SIGTERM: it
+    # would die of it at once, with its recording unfinished and its collection unsaved.
+    with subprocess.Popen(launch.argv, preexec_fn=tie, process_group=0) as obs:  # noqa: PLW1509  # no threads here
         asked = not _ended(obs, None, {signal.SIGTERM, signal.SIGINT})
         if asked:
             _end(obs)

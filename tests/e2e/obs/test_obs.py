@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from streamsd.cli.client import Client
@@ -147,7 +148,13 @@ def test_a_show_is_edited_live_and_interrupted_only_when_asked(host: Host) -> No
     obs = before["Obs/studio/obs"]
     assert host.cli("down").returncode == 0
     host.until(lambda: not alive(obs), "OBS has ended")
-    assert all(path.stat().st_size > 0 for path in recordings.iterdir())
+    assert all(_length(path) > 0 for path in recordings.iterdir())
+
+
+def _length(recording: Path) -> float:
+    """Seconds, as its header says: it is written when the recording is ended, not when it is cut off. 0 without."""
+    with av.open(str(recording)) as container:
+        return (container.duration or 0) / 1e6
 
 
 def test_a_stream_comes_back_from_a_dead_server_and_a_killed_obs(host: Host, rtmp: RtmpServer) -> None:
