@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -41,13 +42,26 @@ class RtmpServer:
         """Received in all."""
         return sum(path.stat().st_size for path in self.directory.glob("*.flv"))
 
+    def streams(self) -> list[Path]:
+        """What was received, a file for each stream, in their order."""
+        found = [path for path in self.directory.glob("*.flv") if path.stat().st_size > 0]
+        return sorted(found, key=lambda path: int(path.stem))
+
+    def key(self, stream: Path) -> str:
+        """The key that a stream came with."""
+        said = re.search(
+            "Unexpected stream (.*), expecting any", stream.with_suffix(".log").read_text(errors="replace")
+        )
+        return said[1] if said else "any"
+
     def _serve(self) -> None:
         while self._wanted:
             self.served += 1
             target = str(self.directory / f"{self.served}.flv")
-            argv = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-loglevel", "error", "-listen", "1"]
+            argv = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-loglevel", "warning", "-listen", "1"]
             argv += ["-i", f"{self.url}/any", "-c", "copy", "-flush_packets", "1", "-y", target]
-            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            with Path(target).with_suffix(".log").open("wb") as log:
+                self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=log)
             self.process.wait()
 
 

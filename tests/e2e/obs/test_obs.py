@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -160,8 +161,11 @@ def _length(recording: Path) -> float:
 def test_a_stream_comes_back_from_a_dead_server_and_a_killed_obs(host: Host, rtmp: RtmpServer) -> None:
     stream = f'stream: {{state: "on", server: "{rtmp.url}", key: {SECRET}}}'
     host.write(SHOW.format(port=free_port(), stream=stream).replace('state: "on", path', 'state: "off", path'))
+    began = time.monotonic()
     host.up()
     host.until(lambda: _is_true(host, "Degraded"), "a server that is dead at the start is told")
+    host.until(lambda: _observed(host)["outputs"]["stream"]["starts"] >= 3, "it is tried again")
+    assert time.monotonic() - began > 4, "it is tried more and more rarely"
     rtmp.up()
     host.until(lambda: rtmp.bytes() > 20_000, "it streams")
     _converged(host, 1)
