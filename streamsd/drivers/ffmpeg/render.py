@@ -93,6 +93,19 @@ def encoder(
     return _command(program, top, ffmpeg.merge_outputs(*outputs))
 
 
+def handover(program: Path, ports: RelayPorts, *, sound: bool) -> tuple[str, ...]:
+    """Hand H.264 and AAC that come as FLV on stdin to a relay, without touching a frame. The publisher's headers say
+    all that there is to know: there is no need to look at seconds of it first."""
+    published = _input("pipe:0", format="flv", fflags="nobuffer", probesize=500_000, analyzeduration=500_000)
+    # Parameter sets before every keyframe, as from an encoder of our own.
+    headers = "h264_mp4toannexb,dump_extra=freq=keyframe"
+    outputs = [ffmpeg.output(published.video, f"unix:{ports.video}", **{"c:v": "copy", "bsf:v": headers}, **_NUT)]
+    if sound:
+        outputs.append(ffmpeg.output(published.audio, f"unix:{ports.audio}", **{"c:a": "copy"}, **_NUT))
+    top = {**_QUIET, "progress": f"unix:{ports.progress}", "stats_period": 0.5}
+    return _command(program, top, ffmpeg.merge_outputs(*outputs))
+
+
 def hls(
     program: Path,
     source: str,

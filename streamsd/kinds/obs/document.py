@@ -6,16 +6,21 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
 
 from streamsd.core.report import JsonValue
 from streamsd.core.secret import Secret
+from streamsd.core.units import Seconds
 from streamsd.drivers.obs.content import Collection, Json
+from streamsd.drivers.relay import RtmpPoint
 from streamsd.kinds.obs.spec import ObsSpec, OnOff
 
 VERSION = 1
 
 _FIXED = ("Cut", "Fade")
+_SEGMENTED = Seconds(2)
+"""Keyframes of what may be cut into segments, as HLS and recordings are."""
 _QUALITY = {"stream": "Stream", "high": "Small", "indistinguishable": "HQ", "lossless": "Lossless"}
 _CHANNELS = {
     "mono": "Mono",
@@ -28,8 +33,16 @@ _CHANNELS = {
 }
 
 
-def document(spec: ObsSpec, collection: Collection, base: Path, version: tuple[int, ...], key: Secret) -> Json:
-    """The whole document. It holds the stream key: it goes into a private file and nowhere else.
+def document(
+    spec: ObsSpec,
+    collection: Collection,
+    base: Path,
+    version: tuple[int, ...],
+    key: Secret,
+    point: RtmpPoint | None = None,
+) -> Json:
+    """The whole document. It holds the stream key: it goes into a private file and nowhere else. `point`: what the
+    stream that `stream.to` names says of itself.
 
     `digests` name its three parts; keyed, so that a short stream key cannot be guessed from them.
     """
@@ -61,7 +74,7 @@ def document(spec: ObsSpec, collection: Collection, base: Path, version: tuple[i
             "fps_numerator": frame_rate.numerator,
             "fps_denominator": frame_rate.denominator,
         },
-        "service": _service(spec),
+        "service": _service(spec, point),
         "parameters": [list(parameter) for parameter in parameters(spec, base, version)],
         "stream_encoder": dict(spec.advanced.settings) if spec.advanced is not None else None,
     }
@@ -105,6 +118,7 @@ def _own_parameters(spec: ObsSpec, base: Path, version: tuple[int, ...]) -> Iter
         yield "SimpleOutput", "StreamEncoder", spec.encoder.encoder
         if spec.encoder.encoder == "x264":
             yield "SimpleOutput", "Preset", spec.encoder.preset
+            yield from _keyframes(spec)
     else:
         yield "AdvOut", "Encoder", spec.advanced.encoder
         yield "AdvOut", "RecEncoder", spec.advanced.recording_encoder
@@ -114,6 +128,16 @@ def _own_parameters(spec: ObsSpec, base: Path, version: tuple[int, ...]) -> Iter
         section = "SimpleOutput" if spec.advanced is None else "AdvOut"
         yield section, "RecRB", "true"
         yield section, "RecRBTime", str(max(1, round(spec.replay_buffer.length.seconds)))
+
+
+def _keyframes(spec: ObsSpec) -> Iterator[tuple[str, str, str]]:
+    """The simple mode has no setting for it, but takes x264's own options."""
+    seconds = spec.encoder.keyframes
+    if seconds is None and spec.stream is not None and spec.stream.to is not None:
+        seconds = _SEGMENTED
+    if seconds is not None:
+        yield "SimpleOutput", "UseAdvanced", "true"
+        yield "SimpleOutput", "x264Settings", f"keyint={max(1, round(spec.frame_rate * Fraction(seconds.seconds)))}"
 
 
 def _recording(spec: ObsSpec, base: Path, version: tuple[int, ...]) -> Iterator[tuple[str, str, str]]:
@@ -144,13 +168,14 @@ def _outputs(spec: ObsSpec) -> Json:
     }
 
 
-def _service(spec: ObsSpec) -> JsonValue:
+def _service(spec: ObsSpec, point: RtmpPoint | None) -> JsonValue:
     stream = spec.stream
     if stream is None:
         return None
+    secret = point.key if point is not None else stream.key
     settings: Json = {
-        "server": stream.server,
-        "key": stream.key.reveal() if stream.key else "",
+        "server": point.server if point is not None else stream.server,
+        "key": secret.reveal() if secret is not None else "",
         "use_auth": stream.user is not None,
     }
     if stream.user is not None:

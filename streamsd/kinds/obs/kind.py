@@ -32,6 +32,7 @@ from streamsd.drivers.obs.control import DirectorFault, ask
 from streamsd.drivers.obs.inputs import input_of
 from streamsd.drivers.obs.render import Instance
 from streamsd.drivers.pulse import PulseDevice
+from streamsd.drivers.relay import RtmpPoint, StreamExports
 from streamsd.drivers.x11 import XDisplay
 from streamsd.kinds.obs.check import check_collection, check_spec
 from streamsd.kinds.obs.document import channels, digest, document
@@ -81,15 +82,16 @@ class ObsKind(Kind[ObsSpec]):
         cookie = stable_cookie(places.run)
         audio = context.exports(Address("Audio", spec.audio), PulseDevice) if spec.audio else None
         collection = _collection(spec, resource.base.absolute(), context)
+        point = _point(spec, context)
         problems = list(check_collection(spec, collection, audio))
         if problems:
             raise ProblemsError(problems)
         if spec.external is not None:
-            return self._external(resource, context, collection, places, cookie)
+            return self._external(resource, context, collection, places, cookie, point)
         program = context.program("obs")
         assert program is not None, "check refuses an instance without it"
         version = capabilities.version(program)
-        desired = document(spec, collection, resource.base.absolute(), version, cookie)
+        desired = document(spec, collection, resource.base.absolute(), version, cookie, point)
         password = spec.websocket.password or Secret(digest("websocket", cookie) + digest("password", cookie))
         port = spec.websocket.port or context.allocate("tcp-port", address, _PORTS)
         instance = Instance(
@@ -138,11 +140,12 @@ class ObsKind(Kind[ObsSpec]):
         collection: Collection,
         places: Places,
         cookie: Secret,
+        point: RtmpPoint | None,
     ) -> Compiled:
         spec = resource.spec
         external = spec.external
         assert external is not None
-        desired = document(spec, collection, resource.base.absolute(), (), cookie)
+        desired = document(spec, collection, resource.base.absolute(), (), cookie, point)
         program = context.python("streamsd.programs.director")
         unit = director_unit(
             resource.address, places, program, desired, external.password, external.host, external.port, None
@@ -202,6 +205,22 @@ def _places(address: Address, context: Context) -> Places:
 def _of(compiled: Compiled) -> Places:
     assert isinstance(compiled.exports, Places)
     return compiled.exports
+
+
+def _point(spec: ObsSpec, context: Context) -> RtmpPoint | None:
+    """Where the stream that it streams to is published to. ProblemsError when that stream takes nothing in."""
+    if spec.stream is None or spec.stream.to is None:
+        return None
+    point = context.exports(Address("Stream", spec.stream.to), StreamExports).ingest
+    if point is None:
+        problem = Problem(
+            "stream-without-ingest",
+            f"the stream {spec.stream.to} is captured here: nobody can publish to it",
+            "declare it with `source: {ingest: {}}` instead of `video`",
+            ("stream", "to"),
+        )
+        raise ProblemsError([problem])
+    return point
 
 
 def _collection(spec: ObsSpec, base: Path, context: Context) -> Collection:

@@ -31,6 +31,9 @@ class VideoEncoder(Spec):
     """Which one. The ones of graphics cards need such a card."""
     preset: Annotated[str, OnChange.PATCH] = "veryfast"
     """x264's preset, from ultrafast to placebo."""
+    keyframes: Annotated[Seconds | None, OnChange.PATCH] = None
+    """The time between two keyframes, of x264. Viewers join, and segments begin, at keyframes only. Left out: 2 s when
+    it streams to a stream of this profile, else OBS's own choice."""
 
 
 class AdvancedOutput(Spec):
@@ -44,19 +47,41 @@ class AdvancedOutput(Spec):
     """The recording's encoder; `none` is the stream's."""
 
 
+_TARGETS = ("server", "to")
+
+
 class StreamOutput(Spec):
-    """Where OBS streams to."""
+    """Where OBS streams to: a `server`, or a stream of this profile (`to`)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": [name]} for name in _TARGETS],
+            "dependentRequired": {"key": ["server"], "user": ["server"], "password": ["server"]},
+        }
+    )
 
     state: Annotated[OnOff, OnChange.PATCH] = "off"
     """Whether it ought to stream. It is started again when it ends by itself."""
-    server: Annotated[str, OnChange.PATCH] = Field(min_length=1)
+    server: Annotated[str | None, OnChange.PATCH] = Field(default=None, min_length=1)
     """Such as rtmp://127.0.0.1:1935/live."""
+    to: Annotated[str | None, RefTo("Stream", follows=False), OnChange.PATCH] = None
+    """A stream whose `source` is `ingest`: its address and key are filled in."""
     key: Annotated[Secret | None, OnChange.PATCH] = None
     """The stream key."""
     user: Annotated[str | None, OnChange.PATCH] = None
     """A user name, where the server wants one."""
     password: Annotated[Secret | None, OnChange.PATCH] = None
     """That user's password."""
+
+    @model_validator(mode="after")
+    def _one_target(self) -> StreamOutput:
+        given = self.model_fields_set
+        if len(given & set(_TARGETS)) != 1:
+            raise ValueError("say server or to, and not both")
+        for name in ("key", "user", "password"):
+            if name in given and "server" not in given:
+                raise ValueError(f"{name} goes with server: the stream that `to` names has its own")
+        return self
 
 
 class Recording(Spec):

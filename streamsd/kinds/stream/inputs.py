@@ -23,7 +23,7 @@ from streamsd.drivers.ffmpeg.media import (
 from streamsd.drivers.pulse import PulseDevice
 from streamsd.drivers.x11 import XDisplay
 from streamsd.kinds.stream.sources import AudioSourceSpec, Region, VideoSourceSpec
-from streamsd.kinds.stream.spec import StreamSpec
+from streamsd.kinds.stream.spec import StreamSpec, VideoSpec
 
 DEFAULT_FPS = 30.0
 WINDOW_ID = "{window}"
@@ -44,9 +44,8 @@ class VideoInput:
     launcher: tuple[str, ...] = ()
 
 
-def video_input(resource: Resource[StreamSpec], context: Context) -> VideoInput:
+def video_input(resource: Resource[StreamSpec], video: VideoSpec, context: Context) -> VideoInput:
     """ProblemsError when a region does not lie on its display."""
-    video = resource.spec.video
     source = video.source
     captured = source.fps or video.fps or DEFAULT_FPS
     if source.test is not None:
@@ -110,7 +109,9 @@ def audio_input(
 def missing_files(resource: Resource[StreamSpec]) -> Iterable[Problem]:
     """Files that are named as sources and are not there."""
     spec = resource.spec
-    named: list[tuple[str | None, FieldPath]] = [(spec.video.source.file, ("video", "source", "file"))]
+    named: list[tuple[str | None, FieldPath]] = []
+    if spec.video:
+        named.append((spec.video.source.file, ("video", "source", "file")))
     if spec.audio:
         named.append((spec.audio.source.file, ("audio", "source", "file")))
     for name, path in named:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 
 from streamsd.core.address import UnitId
 from streamsd.core.diagnostics import Problem, ProblemsError, Severity
-from streamsd.core.kind import Compiled, Context, Finding, Kind, Observation, Resource
+from streamsd.core.kind import Claim, Compiled, Context, Finding, Kind, Observation, Resource
 from streamsd.core.report import JsonValue, read_report
 from streamsd.core.runtime import ObservedUnit, ProcessState
 from streamsd.core.unit import (
@@ -28,9 +27,10 @@ from streamsd.core.unit import (
 from streamsd.drivers.ffmpeg.capabilities import ENCODERS, encoder_works
 from streamsd.drivers.ffmpeg.media import AudioEncoding, FileSource, VideoEncoding
 from streamsd.drivers.ffmpeg.render import RelayPorts, encoder
-from streamsd.kinds.stream import outputs
+from streamsd.drivers.relay import StreamExports
+from streamsd.kinds.stream import ingest, outputs
 from streamsd.kinds.stream.inputs import WINDOW_REPORT, audio_input, missing_files, video_input
-from streamsd.kinds.stream.spec import StreamSpec
+from streamsd.kinds.stream.spec import StreamSpec, VideoSpec
 
 RELAY = outputs.RELAY
 ENCODER = "encoder"
@@ -39,15 +39,6 @@ _WINDOW_SECONDS = 86_400.0
 """A window may come whenever it comes: to start the launcher anew would not make it come earlier."""
 
 _PORTS = RelayPorts(video="video.in", audio="audio.in", progress="progress.sock")
-
-
-@dataclass(frozen=True, slots=True)
-class StreamExports:
-    """What a stream says of itself. `output`: the socket where its relay hands it out, as NUT, to any number of
-    readers. `urls`: the playlists of its HLS destinations."""
-
-    output: Path
-    urls: Mapping[str, str]
 
 
 class StreamKind(Kind[StreamSpec]):
@@ -63,15 +54,17 @@ class StreamKind(Kind[StreamSpec]):
             yield Problem(
                 "program-missing", "ffmpeg is not installed", "apt install ffmpeg, or pip install imageio-ffmpeg"
             )
-        elif not encoder_works(program, ENCODERS[spec.video.codec]):
+        elif spec.video and not encoder_works(program, ENCODERS[spec.video.codec]):
             yield Problem(
                 "encoder-missing",
                 f"{program} cannot encode {spec.video.codec}: {ENCODERS[spec.video.codec]} does not initialise",
                 "choose another ffmpeg, or run streamsd doctor",
                 ("video", "codec"),
             )
+        if spec.source is not None:
+            yield from ingest.check(spec.source.ingest)
         yield from missing_files(resource)
-        scale = spec.video.scale
+        scale = spec.video.scale if spec.video else None
         if scale and (scale.width % 2 or scale.height % 2):
             yield Problem(
                 "size-odd",
@@ -81,7 +74,7 @@ class StreamKind(Kind[StreamSpec]):
             )
         for name, destination in spec.destinations.items():
             hls = destination.hls
-            if hls and hls.segment and hls.segment.seconds < spec.video.gop_seconds:
+            if hls and hls.segment and spec.video and hls.segment.seconds < spec.video.gop_seconds:
                 yield Problem(
                     "segment-short",
                     f"segments of {hls.segment} cannot be: a segment begins at a keyframe, and there is one every"
@@ -96,18 +89,31 @@ class StreamKind(Kind[StreamSpec]):
         if program is None:
             raise ProblemsError([Problem("program-missing", "ffmpeg is not installed", "apt install ffmpeg")])
         directory = context.directory(resource.address)
+        relay = _relay(resource, context, directory)
+        claims = outputs.claims(resource)
+        point = None
+        source = resource.spec.source
+        if source is not None:
+            port = source.ingest.port or ingest.free_port(resource.address, context)
+            key = source.ingest.key or ingest.own_key(directory)
+            first = ingest.unit(resource.address, source.ingest, port, key, context, program, _PORTS)
+            claims = (*claims, Claim("tcp-port", f"{source.ingest.host}:{port}", ("source", "ingest", "listen")))
+            point = ingest.point(source.ingest, port, key)
+        else:
+            assert resource.spec.video is not None, "a stream has video or source"
+            first = _encoder(resource, resource.spec.video, context, directory, program)
         return Compiled(
             units=(
-                _relay(resource, context, directory),
-                _encoder(resource, context, directory, program),
+                relay,
+                first,
                 *(
                     outputs.destination(name, spec, resource, context, program)
                     for name, spec in resource.spec.destinations.items()
                 ),
             ),
-            claims=outputs.claims(resource),
-            exports=StreamExports(directory / outputs.OUTPUT, outputs.urls(resource, context)),
-            required=frozenset({RELAY, ENCODER}),
+            claims=claims,
+            exports=StreamExports(directory / outputs.OUTPUT, outputs.urls(resource, context), point),
+            required=frozenset({RELAY, first.id.role}),
         )
 
     async def observe(
@@ -122,7 +128,15 @@ class StreamKind(Kind[StreamSpec]):
         if report and _runs(units, RELAY):
             observed |= report.observed
         findings: list[Finding] = []
-        window = read_report(directory / WINDOW_REPORT) if resource.spec.video.source.window else None
+        published = read_report(ingest.report_path(directory)) if resource.spec.source else None
+        if published and _runs(units, ingest.INGEST):
+            observed |= published.observed
+            if published.degraded:
+                findings.append(Finding(published.reason, published.message, ingest.INGEST))
+            elif report and not report.ready:
+                findings.append(Finding(report.reason, report.message, RELAY))
+        video = resource.spec.video
+        window = read_report(directory / WINDOW_REPORT) if video and video.source.window else None
         if window and _runs(units, ENCODER):
             findings.append(Finding(window.reason, window.message, ENCODER))
         states: dict[str, JsonValue] = {}
@@ -141,6 +155,8 @@ class StreamKind(Kind[StreamSpec]):
 
 def _relay(resource: Resource[StreamSpec], context: Context, directory: Path) -> Unit:
     report = _report(directory)
+    # What is published comes when its publisher wants: until then the stream is ready for it, and says that it waits.
+    readiness = Probe(Reports(report), interval=2.0) if resource.spec.source is None else None
     return Unit(
         id=UnitId(resource.address, RELAY),
         argv=(
@@ -151,7 +167,7 @@ def _relay(resource: Resource[StreamSpec], context: Context, directory: Path) ->
         cwd=directory,
         probes=Probes(
             startup=Probe(UnixSocket(directory / outputs.OUTPUT), interval=0.02),
-            readiness=Probe(Reports(report), interval=2.0),
+            readiness=readiness,
             # Written every second, whether frames come or not: a missing encoder is not the relay's fault.
             liveness=Probe(FileGrows(glob.escape(str(report))), interval=5.0),
         ),
@@ -159,16 +175,17 @@ def _relay(resource: Resource[StreamSpec], context: Context, directory: Path) ->
     )
 
 
-def _encoder(resource: Resource[StreamSpec], context: Context, directory: Path, program: Path) -> Unit:
+def _encoder(
+    resource: Resource[StreamSpec], video: VideoSpec, context: Context, directory: Path, program: Path
+) -> Unit:
     spec = resource.spec
-    picture = video_input(resource, context)
+    picture = video_input(resource, video, context)
     env = dict(picture.env)
     sound = None
     if spec.audio:
         source, needs = audio_input(spec.audio.source, resource, context)
         env |= needs
         sound = (source, AudioEncoding(spec.audio.bitrate, spec.audio.rate, spec.audio.channels))
-    video = spec.video
     encoding = VideoEncoding(
         bitrate=video.bitrate,
         preset=video.preset,

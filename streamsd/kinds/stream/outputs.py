@@ -8,7 +8,7 @@ from signal import Signals
 
 from streamsd.core.address import Address, UnitId
 from streamsd.core.kind import Claim, Context, Resource
-from streamsd.core.unit import FileGrows, Probe, Probes, Reports, StopPolicy, Unit
+from streamsd.core.unit import FileGrows, Probe, Probes, ProcessAlive, Reports, StopPolicy, Unit
 from streamsd.drivers.ffmpeg.render import hls
 from streamsd.drivers.web import WebRoot
 from streamsd.kinds.stream.inputs import absolute
@@ -77,7 +77,7 @@ def pattern(spec: RecordSpec, resource: Resource[StreamSpec]) -> str:
 def _hls(name: str, spec: HlsSpec, resource: Resource[StreamSpec], context: Context, ffmpeg: Path) -> Unit:
     address = resource.address
     playlist = web_root(spec, context).directory(*playlist_names(address.name, name))
-    segment = max(spec.segment_seconds, resource.spec.video.gop_seconds)
+    segment = max(spec.segment_seconds, resource.spec.gop_seconds)
     return Unit(
         id=UnitId(address, role(name)),
         argv=hls(
@@ -90,7 +90,10 @@ def _hls(name: str, spec: HlsSpec, resource: Resource[StreamSpec], context: Cont
         cwd=context.directory(address),
         directories=(playlist.parent,),
         probes=Probes(
-            startup=Probe(FileGrows(glob.escape(str(playlist))), interval=0.1),
+            # What is published begins whenever its publisher comes: the packager has started once it lives.
+            startup=Probe(FileGrows(glob.escape(str(playlist))), interval=0.1)
+            if resource.spec.source is None
+            else Probe(ProcessAlive(), interval=0.05),
             readiness=Probe(FileGrows(glob.escape(str(playlist))), interval=2 * segment + 1, failures=2),
             within=60.0,
         ),

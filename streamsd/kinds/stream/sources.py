@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from streamsd.core.kind import RefTo, Spec
+from streamsd.core.secret import Secret
 from streamsd.core.units import Resolution
 
 Word: TypeAlias = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]+$")]
@@ -157,3 +158,31 @@ class AudioSourceSpec(Spec):
         if "loop" in given and "file" not in given:
             raise ValueError("loop goes with file")
         return self
+
+
+class IngestSpec(Spec):
+    """An RTMP server for one publisher, who knows the key."""
+
+    listen: str | None = Field(default=None, pattern=r"^(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):[1-9][0-9]{0,4}$")
+    """Address and port. Left out: a free port of 127.0.0.1, for an OBS of this profile."""
+
+    app: str = Field(default="live", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    """The application, which is the URL's path: rtmp://HOST:PORT/live."""
+
+    key: Secret | None = None
+    """The stream key. Left out: a random one, which an OBS of this profile is told (`obs.NAME.stream.to`)."""
+
+    @property
+    def host(self) -> str:
+        return self.listen.rpartition(":")[0].strip("[]") if self.listen else "127.0.0.1"
+
+    @property
+    def port(self) -> int | None:
+        return int(self.listen.rpartition(":")[2]) if self.listen else None
+
+
+class EncodedSourceSpec(Spec):
+    """Pictures and sound that are encoded already and are sent on as they are."""
+
+    ingest: IngestSpec
+    """Published to this host, by an OBS or any other program that streams over RTMP."""

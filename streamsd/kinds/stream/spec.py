@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
@@ -11,7 +11,14 @@ from streamsd.core.change import OnChange
 from streamsd.core.kind import RefTo, Spec
 from streamsd.core.units import Bitrate, Resolution, Seconds, Size
 from streamsd.drivers.ffmpeg.media import Latency
-from streamsd.kinds.stream.sources import AudioSourceSpec, FrameRate, VideoSourceSpec, Word, exactly_one
+from streamsd.kinds.stream.sources import (
+    AudioSourceSpec,
+    EncodedSourceSpec,
+    FrameRate,
+    VideoSourceSpec,
+    Word,
+    exactly_one,
+)
 
 Preset: TypeAlias = Literal[
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"
@@ -145,20 +152,47 @@ class DestinationSpec(Spec):
 DestinationName: TypeAlias = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 
-class StreamSpec(Spec):
-    """Pictures and sound, encoded once, sent to any number of destinations."""
+def _stream_schema(schema: dict[str, Any]) -> None:
+    schema |= exactly_one(*_BEGINNINGS)
+    schema["dependentRequired"] = {"audio": ["video"]}
 
-    video: VideoSpec
-    """The pictures."""
+
+_BEGINNINGS = ("video", "source")
+
+
+class StreamSpec(Spec):
+    """Pictures and sound, encoded once, sent to any number of destinations. Either `video`, with or without `audio`,
+    or a `source` that brings both."""
+
+    model_config = ConfigDict(json_schema_extra=_stream_schema)
+
+    video: VideoSpec | None = None
+    """The pictures, captured and encoded here."""
 
     audio: AudioSpec | None = None
     """The sound. Left out: none."""
+
+    source: EncodedSourceSpec | None = None
+    """Instead of `video` and `audio`: what is encoded already, by OBS for instance."""
 
     destinations: dict[DestinationName, DestinationSpec] = Field(default_factory=dict)
     """Where it goes, by a name of your choice."""
 
     description: Annotated[str, OnChange.NONE] = ""
     """For people."""
+
+    @model_validator(mode="after")
+    def _begins(self) -> Self:
+        if len(self.model_fields_set & set(_BEGINNINGS)) != 1:
+            raise ValueError("give video, for pictures captured here, or source, for what is published here")
+        if "audio" in self.model_fields_set and self.video is None:
+            raise ValueError("audio goes with video")
+        return self
+
+    @property
+    def gop_seconds(self) -> float:
+        """The time between two keyframes; of what is published, which says it nowhere, a usual one."""
+        return self.video.gop_seconds if self.video else _GOP[Latency.NORMAL]
 
 
 __all__ = ["AudioSpec", "DestinationSpec", "HlsSpec", "RecordSpec", "StreamSpec", "VideoSpec"]

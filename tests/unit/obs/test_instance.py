@@ -17,6 +17,7 @@ from streamsd.core.diagnostics import ProblemsError
 from streamsd.core.kind import Compiled, OperationFault
 from streamsd.core.secret import Secret
 from streamsd.core.unit import spec_hash
+from streamsd.drivers.relay import RtmpPoint, StreamExports
 from streamsd.kinds.obs.check import check_spec
 from streamsd.kinds.obs.kind import ObsKind
 from streamsd.kinds.obs.operations import question_of
@@ -227,6 +228,26 @@ def test_advanced_output_has_its_encoder_in_a_file(context: FakeContext) -> None
     assert desired.stream_encoder == {"bitrate": 6000}
     assert desired.studio.parameters["Output", "Mode"] == "Advanced"
     assert desired.studio.parameters["AdvOut", "RecFilePath"] == "/profile/rec"
+
+
+def test_it_streams_to_a_stream_of_the_profile(context: FakeContext) -> None:
+    point = RtmpPoint("rtmp://127.0.0.1:1935/live", Secret("geheim"))
+    context.known[Address("Stream", "show")] = StreamExports(Path("/run/out"), {}, point)
+    desired = parse_desired(document(compiled(context, spec(stream={"to": "show"}))))
+    assert desired.studio.service is not None
+    settings = desired.studio.service.settings
+    assert (settings["server"], settings["key"]) == ("rtmp://127.0.0.1:1935/live", "geheim")
+    assert desired.studio.parameters["SimpleOutput", "x264Settings"] == "keyint=60"
+    context.known[Address("Stream", "show")] = StreamExports(Path("/run/out"), {})
+    with pytest.raises(ProblemsError) as caught:
+        compiled(context, spec(stream={"to": "show"}))
+    assert [(p.code, p.path) for p in caught.value.problems] == [("stream-without-ingest", ("stream", "to"))]
+
+
+@pytest.mark.parametrize("bad", [{}, {"server": "rtmp://a/b", "to": "show"}, {"to": "show", "key": KEY}])
+def test_a_stream_goes_to_one_place(bad: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        ObsSpec.model_validate(spec(stream=bad))
 
 
 def test_operations_take_what_they_need() -> None:

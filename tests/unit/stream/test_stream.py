@@ -172,6 +172,41 @@ def test_hls_is_written_where_the_server_serves_it(context: HostContext, tmp_pat
     assert found.exports.urls == {"web": "http://127.0.0.1:8088/desk/web/index.m3u8"}
 
 
+def published(context: HostContext, **ingest: Any) -> Compiled:
+    data = {"source": {"ingest": ingest}, "destinations": SPEC["destinations"]}
+    return KIND.compile(Resource(Address("Stream", "desk"), StreamSpec.model_validate(data)), context)
+
+
+def test_what_is_published_is_taken_in_by_a_process_that_stays(context: HostContext) -> None:
+    found = published(context, key="geheim")
+    assert found.required == {"relay", "ingest"}
+    assert "geheim" not in " ".join(found.unit("ingest").argv)
+    assert [f.content for f in found.unit("ingest").files] == [Secret("geheim")]
+    assert isinstance(found.exports, StreamExports)
+    assert found.exports.ingest is not None
+    assert found.exports.ingest.key == Secret("geheim")
+    assert published(context).exports == published(context).exports
+    other = hashes(published(context, key="another"))
+    assert {role for role, digest in hashes(found).items() if other[role] != digest} == {"ingest"}
+
+
+@pytest.mark.parametrize(
+    ("listen", "server"),
+    [("127.0.0.1:1935", "rtmp://127.0.0.1:1935/live"), ("0.0.0.0:1935", "rtmp://127.0.0.1:1935/live")],
+)
+def test_publishers_of_this_host_are_told_where_to(context: HostContext, listen: str, server: str) -> None:
+    exports = published(context, listen=listen, key="k").exports
+    assert isinstance(exports, StreamExports)
+    assert exports.ingest is not None
+    assert exports.ingest.server == server
+
+
+def test_whom_others_reach_needs_a_key(context: HostContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = StreamSpec.model_validate({"source": {"ingest": {"listen": "0.0.0.0:1935"}}})
+    (problem,) = KIND.check(Resource(Address("Stream", "desk"), data), context)
+    assert (problem.code, problem.path) == ("key-missing", ("source", "ingest", "key"))
+
+
 def test_references_are_found(context: HostContext) -> None:
     found = spec(
         {"video.source": {"display": "desk"}, "audio.source": {"device": "music"}, "destinations.web.hls.server": "w2"}
