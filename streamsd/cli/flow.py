@@ -64,6 +64,8 @@ def run_flow(session: Session, file: Path, name: str | None, keep_state: Path | 
         path.write_text(json.dumps(content))
         argv += [option, str(path)]
     argv += ["--forget", str(directory)]
+    if any(source.streamsd is not None for source in resource.spec.all_sources.values()):
+        argv += ["--api", str(session.settings.api_socket)]
     if keep_state is not None:
         argv += ["--state", str(keep_state.absolute())]
     if reset_state:

@@ -131,6 +131,11 @@ class Context(Protocol):
     """What a kind may ask while it checks and compiles. Compiling the same spec twice asks for the same things and
     gets the same answers, also after the controller was restarted."""
 
+    @property
+    def api_socket(self) -> Path:
+        """Where the daemon answers: for programs that ask it."""
+        ...
+
     def directory(self, address: Address) -> Path:
         """A private directory (0700) of the resource for sockets, cookies, progress files: gone when it is deleted."""
         ...

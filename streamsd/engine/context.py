@@ -23,6 +23,7 @@ class HostContext:
     each is asked at its first use."""
 
     def __init__(self, settings: Settings, overrides: Mapping[str, Callable[[], Path | None]]) -> None:
+        self.api_socket = settings.api_socket
         self._run = settings.run_dir / "r"
         self._state = settings.state_dir / "r"
         self._overrides = overrides

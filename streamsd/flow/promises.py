@@ -36,4 +36,6 @@ def _forgets(source: Source) -> bool:
         return source.nats.stream is None
     if source.http is not None:
         return source.http.respond == "received"
+    if source.streamsd is not None:
+        return source.streamsd.read == "status"
     return source.transport in _FORGETFUL or source.transport == "sse"

@@ -15,6 +15,8 @@ from streamsd.flow.spec.words import Expression, FieldName, FieldType, Login, Pa
 Port = Annotated[int, Field(ge=1, le=65535)]
 Listen = Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):\d{1,5}$", examples=["127.0.0.1:9000"])]
 
+Whose = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]{0,62}/(\*|[A-Za-z0-9][A-Za-z0-9_-]{0,62})$")]
+
 
 class Generator(Part):
     """Makes messages, for tests and demos."""
@@ -205,6 +207,24 @@ class SseSource(Part):
     """Certificates."""
 
 
+class StreamsdSource(Part):
+    """What the daemon itself knows: the state and figures of its resources, or its events.
+
+    A state is a message for each resource: `at`, `address`, `kind`, `name`, `ready`, `degraded`, `reason`, `message`,
+    `conditions` (by type), `processes`, and `observed`, its figures. An event has `at`, `event`, `address`, its `seq`
+    and fields of its own.
+    """
+
+    read: Literal["status", "events"] = "status"
+    """`status`: every resource, again and again. `events`: what happens, as it happens."""
+    every: Seconds = Seconds(1)
+    """How often the status is read, at most ten times a second. Figures are about a second old anyway."""
+    only: tuple[Whose, ...] = ()
+    """Addresses: `Stream/desktop`, or `Stream/*` for all of a kind. Empty: everything."""
+    start: Literal["earliest", "latest"] = "latest"
+    """Events, at the first start: from the oldest that the daemon keeps, or only new ones."""
+
+
 class Source(Part):
     """Where messages come from: exactly one transport, and how they are read."""
 
@@ -232,6 +252,8 @@ class Source(Part):
     """WebSocket messages."""
     sse: SseSource | None = None
     """Server-Sent Events."""
+    streamsd: StreamsdSource | None = None
+    """The daemon's own figures and events."""
     format: Literal["json", "csv", "msgpack", "text"] = "json"
     """How a message is read. `text`: one field, `line`."""
     columns: tuple[FieldName, ...] | None = None
@@ -261,7 +283,21 @@ class Source(Part):
         return next(name for name in TRANSPORTS if getattr(self, name) is not None)
 
 
-TRANSPORTS = ("generator", "file", "stdin", "tcp", "udp", "http", "mqtt", "kafka", "nats", "amqp", "websocket", "sse")
+TRANSPORTS = (
+    "generator",
+    "file",
+    "stdin",
+    "tcp",
+    "udp",
+    "http",
+    "mqtt",
+    "kafka",
+    "nats",
+    "amqp",
+    "websocket",
+    "sse",
+    "streamsd",
+)
 REPLAYABLE = frozenset({"generator", "file", "kafka"})
 """Sources that can be read again from a position: what exactly-once needs."""
 FINITE = frozenset({"generator", "file", "stdin"})

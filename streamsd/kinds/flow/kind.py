@@ -110,6 +110,7 @@ class FlowKind(Kind[FlowSpec]):
                 *("--name", address.name, "--base", str(resource.base.absolute())),
                 *("--spec", str(files[0].path), "--live", str(files[1].path), "--state", str(places.state)),
                 *("--report", str(places.report), "--control", str(places.control)),
+                *_around(spec, context),
             ),
             files=files,
             limits=Limits(memory_bytes=spec.memory.bytes if spec.memory else None),
@@ -195,6 +196,12 @@ def _places(address: Address, context: Context) -> Places:
 def _of(compiled: Compiled) -> Places:
     assert isinstance(compiled.exports, Places)
     return compiled.exports
+
+
+def _around(spec: FlowSpec, context: Context) -> Iterator[str]:
+    """Sockets that the runner is told, where a source or sink needs them."""
+    if any(source.streamsd is not None for source in spec.all_sources.values()):
+        yield from ("--api", str(context.api_socket))
 
 
 def _claims(spec: FlowSpec, base: Path) -> Iterator[Claim]:

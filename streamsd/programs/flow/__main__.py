@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from streamsd.flow.split import joined
+from streamsd.programs.flow.ends import Around
 from streamsd.programs.flow.runner import Runner, Setting, log
 
 
@@ -24,6 +25,8 @@ def main() -> None:
     parser.add_argument("--state", type=Path, help="a private directory for the state; without it nothing is kept")
     parser.add_argument("--report", type=Path, help="where to write the report")
     parser.add_argument("--control", type=Path, help="the unix socket that takes requests")
+    parser.add_argument("--api", type=Path, help="the daemon's socket")
+    parser.add_argument("--director", action="append", default=[], metavar="NAME=SOCKET", help="of an OBS instance")
     parser.add_argument("--once", action="store_true", help="end when the sources are at their end")
     parser.add_argument("--forget", type=Path, help="a directory of ours to remove once the spec is read")
     parser.add_argument("--reset-state", action="store_true", help="begin with an empty state")
@@ -35,8 +38,16 @@ def main() -> None:
         sys.exit(2)
     if given.forget is not None:
         shutil.rmtree(given.forget, ignore_errors=True)
+    directors = {name: Path(path) for name, _, path in (text.partition("=") for text in given.director)}
     setting = Setting(
-        given.name, given.base, given.state, given.report, given.control, not given.once, given.reset_state
+        given.name,
+        given.base,
+        given.state,
+        given.report,
+        given.control,
+        not given.once,
+        given.reset_state,
+        Around(given.api, directors),
     )
     code = Runner(spec, setting).run()
     # Threads of client libraries may still hold on: what had to be stored is stored.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,13 +15,23 @@ from streamsd.programs.flow.outlet import Outlet
 
 
 @dataclass(frozen=True, slots=True)
+class Around:
+    """Sockets of others: the daemon's API, and the directors of OBS instances by name."""
+
+    api: Path | None = None
+    directors: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
-    """`name`: the flow's. `base`: what relative paths are relative to. `state`: for what must outlive a restart."""
+    """`name`: the flow's. `base`: what relative paths are relative to. `state`: for what must outlive a restart.
+    `around`: how the daemon and its OBS instances are reached."""
 
     name: str
     base: Path
     state: Path
     life: Life
+    around: Around = field(default_factory=Around)
     network: Network = field(default_factory=Network)
 
 
@@ -77,6 +88,14 @@ def intake_of(plan: SourcePlan, place: Place) -> Intake:
             from streamsd.programs.flow.sources.sse import SseIntake
 
             return SseIntake(spec.sse, place, most)
+        if spec.streamsd is not None:
+            from streamsd.programs.flow.sources.streamsd import EventsIntake, StatusIntake
+
+            return (
+                EventsIntake(spec.streamsd, place)
+                if spec.streamsd.read == "events"
+                else StatusIntake(spec.streamsd, place)
+            )
     except ImportError as fault:
         raise _missing(fault, spec.transport) from None
     raise AssertionError(f"no source {spec.transport}")

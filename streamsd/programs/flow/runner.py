@@ -29,7 +29,7 @@ from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.split import digest, joined, split
 from streamsd.flow.standing import Standing
 from streamsd.programs.flow.control import Control
-from streamsd.programs.flow.ends import Place, intake_of, outlet_of
+from streamsd.programs.flow.ends import Around, Place, intake_of, outlet_of
 from streamsd.programs.flow.engine import Engine
 from streamsd.programs.flow.letters import Cabinet
 from streamsd.programs.flow.life import Life, Stopping
@@ -51,6 +51,7 @@ class Setting:
     control: Path | None = None
     linger: bool = False
     reset: bool = False
+    around: Around = Around()
 
 
 class Mismatch(Exception):
@@ -127,7 +128,7 @@ class Runner:
         standing = Standing(setting.base)
         plan = compile_flow(self.spec, standing, setting.base)
         self._store(plan.state_shape)
-        place = Place(setting.name, setting.base, self._state, self.life)
+        place = Place(setting.name, setting.base, self._state, self.life, setting.around)
         intakes = {name: intake_of(source, place) for name, source in plan.sources.items()}
         outlets = {name: outlet_of(sink, place) for name, sink in plan.sinks.items()}
         return Engine(plan, standing, intakes, outlets, self._letters(), self.life, self._sinks_ever(outlets))

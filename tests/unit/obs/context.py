@@ -25,6 +25,7 @@ class FakeContext:
 
     def __init__(self, root: Path, programs: Mapping[str, Path] | None = None) -> None:
         self.root = root
+        self.api_socket = root / "api.sock"
         self.known: dict[Address, object] = {}
         self._programs = programs if programs is not None else {"obs": root / "obs", "Xvfb": root / "Xvfb"}
 
