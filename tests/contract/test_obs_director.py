@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -115,13 +116,43 @@ def test_obs_ends_at_once_though_a_director_is_connected(obs: Studio, director: 
     obs.connect().close()
 
 
-@pytest.mark.slow
-def test_thirty_switches_of_the_collection_crash_nothing(obs: Studio, director: Director) -> None:
+def _switches(obs: Studio, director: Director, count: int) -> None:
+    """Switch collection and profile by turns, with drift in between, while another client listens to the events; then
+    nothing has crashed, and everybody still gets the answers to his own questions."""
     pid = obs.obs_pid
-    for n in range(30):
-        other = {**show(), "collection": f"other{n % 2}"}
-        director.write(other if n % 3 else show())
-        assert director.ask(do="desired")["converged"]
+    told: list[str] = []
+    over = threading.Event()
+
+    def listen() -> None:
+        client = obs.connect()
+        while not over.is_set():
+            told.extend(event.type for event in client.events(0.2))
+        client.close()
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    for n in range(count):
+        director.write({**show(), "collection": f"other{n % 2}", "profile": f"other{n // 2 % 2}"})
+        answer = director.ask(do="desired")
+        assert answer["converged"], answer
+        assert director.ask(do="switch", scene="pause")["overrides"] == {"program": "pause"}
+        assert director.ask(do="reset")["converged"]
     director.write(show())
     assert director.ask(do="desired")["converged"]
+    over.set()
+    listener.join(60)
+    assert told.count("CurrentSceneCollectionChanged") >= count
+    assert "CurrentProfileChanged" in told
     assert obs.obs_pid == pid
+    assert director.status()["connected"]
+    assert colour(obs, "bg") == 0xFF333333
+    assert director.ask(do="desired")["requests"] == 0
+
+
+def test_ten_switches_of_collection_and_profile_crash_nothing(obs: Studio, director: Director) -> None:
+    _switches(obs, director, 10)
+
+
+@pytest.mark.slow
+def test_thirty_switches_of_collection_and_profile_crash_nothing(obs: Studio, director: Director) -> None:
+    _switches(obs, director, 30)

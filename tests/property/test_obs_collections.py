@@ -157,6 +157,7 @@ def test_a_declared_collection_converges_and_stays(reconciler: Reconciler, doc: 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @given(doc=collections())
 @settings(max_examples=200, **_SETTINGS)
 def test_many_declared_collections_converge_and_stay(reconciler: Reconciler, doc: dict[str, Any]) -> None:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import av
 
+NOT_YET = (av.error.FFmpegError, IndexError)
+"""What a file raises that has just been begun."""
+
 
 @dataclass(frozen=True)
 class Picture:

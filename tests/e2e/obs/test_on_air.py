@@ -65,7 +65,7 @@ class OnAir:
         last = self.server.streams()[-1]
         try:
             found = media.picture(last)
-        except (OSError, IndexError):  # its header is not there yet
+        except media.NOT_YET:
             return False
         return found.size == size and round(found.declared_kbps / kbps, 1) == 1.0 and self.server.key(last) == key
 
@@ -82,7 +82,7 @@ class OnAir:
         try:
             width, height = media.picture(last).size
             return media.last_pixel(last, x * width // 640, y * height // 360)
-        except (OSError, IndexError):  # its header is not there yet
+        except media.NOT_YET:
             return (-1, -1, -1)
 
 
@@ -122,6 +122,7 @@ def test_a_live_edit_goes_on_air_and_the_stream_goes_on(on_air: OnAir) -> None:
     assert media.picture(before[-1]).longest_gap < LONGEST_GAP
 
 
+@pytest.mark.timeout(400)
 def test_what_the_stream_is_made_of_restarts_it_exactly_once(on_air: OnAir) -> None:
     pids = on_air.host.pids()
     for old, new, size, kbps, key in (

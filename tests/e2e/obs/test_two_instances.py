@@ -1,0 +1,148 @@
+"""Two instances side by side, each with a sound device and a tone of its own: neither hears or shows the other's, and
+what befalls one does not touch the other."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import imageio_ffmpeg
+import pytest
+
+from streamsd.cli.client import Client
+from tests.contract.obs_rig import free_port
+from tests.e2e.host import Host, alive
+from tests.e2e.obs import media
+from tests.e2e.obs.instance import Instance, near
+from tests.programs_needed import need
+
+TONES = {"left": 440, "right": 1000}
+SIZES = {"left": (320, 180), "right": (160, 120)}
+COLORS = {"left": (0xAA, 0x22, 0x22), "right": (0x22, 0x66, 0xAA)}
+
+PROFILE = """
+    version: 1
+    audio:
+      left: {}
+      right: {}
+    apps:
+      left-tone: {audio: left, command: [FFMPEG, *SINE, "sine=frequency=440", *PULSE]}
+      right-tone: {audio: right, command: [FFMPEG, *SINE, "sine=frequency=1000", *PULSE]}
+    obs:
+      left:
+        audio: left
+        canvas: 320x180
+        fps: 10
+        websocket: {port: PORT1}
+        scenes: [left]
+        encoder: {preset: ultrafast, bitrate: 200k}
+        record: {state: "on", path: left, format: mkv}
+      right:
+        audio: right
+        canvas: 320x240
+        output: 160x120
+        fps: 10
+        websocket: {port: PORT2}
+        scenes: [right]
+        encoder: {preset: ultrafast, bitrate: 200k}
+        record: {state: "on", path: right, format: mkv}
+    scenes:
+      left:
+        items:
+          - {name: sound, audio: {device: left}}
+          - {name: back, color: {color: "#aa2222", size: 320x180}}
+      right:
+        items:
+          - {name: sound, audio: {device: right}}
+          - {name: back, color: {color: "#2266aa", size: 320x240}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _needed() -> None:
+    need("obs")
+    need("Xvfb")
+    need("pulseaudio")
+
+
+def _profile() -> str:
+    text = PROFILE.replace("FFMPEG", imageio_ffmpeg.get_ffmpeg_exe())
+    text = text.replace("*SINE", "-nostdin, -loglevel, error, -f, lavfi, -i").replace("*PULSE", "-f, pulse, tone")
+    return text.replace("PORT1", str(free_port())).replace("PORT2", str(free_port()))
+
+
+def _recordings(host: Host, name: str) -> list[Path]:
+    return sorted((host.directory / name).glob("*.mkv"), key=lambda path: path.stat().st_mtime_ns)
+
+
+def _hears_its_own(host: Host, name: str, before: int = 0) -> Callable[[], bool]:
+    """Whether the newest recording, when there are more than `before`, has the instance's own tone at its end."""
+
+    def fact() -> bool:
+        found = _recordings(host, name)
+        try:
+            return len(found) > before and media.loudness(found[-1], TONES[name]) > -40
+        except media.NOT_YET:
+            return False
+
+    return fact
+
+
+def _assert_own(host: Host, name: str) -> None:
+    """Its newest recording has its own picture, and of the two tones only its own."""
+    other = next(other for other in TONES if other != name)
+    recording = _recordings(host, name)[-1]
+    assert media.picture(recording).size == SIZES[name]
+    assert near(media.last_pixel(recording, 20, 20), *COLORS[name], by=10)
+    own, others = media.loudness(recording, TONES[name]), media.loudness(recording, TONES[other])
+    assert own - others > 25, (own, others)
+
+
+def _others(pids: dict[str, int], *units: str) -> dict[str, int]:
+    return {unit: pid for unit, pid in pids.items() if not unit.startswith(units)}
+
+
+@pytest.mark.timeout(400)
+def test_two_instances_do_not_know_of_each_other(host: Host) -> None:
+    left, right = Instance(host, "left"), Instance(host, "right")
+    host.write(_profile())
+    host.up()
+    for name in TONES:
+        host.until(_hears_its_own(host, name), f"{name} records its tone", within=120)
+        _assert_own(host, name)
+
+    # a sound server dies: its instance begins anew and hears again, the other goes on
+    before, recorded = host.pids(), len(_recordings(host, "left"))
+    untouched = _recordings(host, "right")
+    os.kill(before["Audio/left/server"], signal.SIGKILL)
+    host.until(_hears_its_own(host, "left", recorded), "left records its tone again", within=120)
+    _assert_own(host, "left")
+    assert host.pids()["Obs/left/obs"] != before["Obs/left/obs"]
+    assert _others(host.pids(), "Obs/left", "Audio/left", "App/left") == _others(
+        before, "Obs/left", "Audio/left", "App/left"
+    )
+
+    # a display dies: the same
+    before, recorded = host.pids(), len(_recordings(host, "right"))
+    assert _recordings(host, "right") == untouched
+    os.kill(before["Obs/right/display"], signal.SIGKILL)
+    host.until(_hears_its_own(host, "right", recorded), "right records its tone again", within=120)
+    _assert_own(host, "right")
+    assert _others(host.pids(), "Obs/right") == _others(before, "Obs/right")
+
+    # one goes: nothing of it is left, and its recording is whole
+    host.until(lambda: Client(host.settings).get("/v1/status")["converged"], "converged")
+    pid, last = left.obs_pid(), _recordings(host, "left")[-1]
+    assert pid
+    text = host.profile.read_text()
+    begin, end = text.index("  left:\n    audio: left"), text.index("  right:\n    audio: right")
+    host.write(text[:begin] + text[end:])
+    assert host.cli("apply", "--allow-interrupt", "--wait", "90").returncode == 0
+    host.until(lambda: not left.pids() and not alive(pid), "left has ended")
+    assert "did not end" not in host.cli("logs", "Obs/left").stdout
+    with av.open(str(last)) as container:
+        assert container.duration, "its end was written"
+    assert right.records()
