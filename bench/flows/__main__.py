@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.figures import Figure, report
-from bench.flows import ends, latency, memory, start, stock
+from bench.flows import ends, keys, latency, memory, start, stock
 
 PARTS: dict[str, Callable[[Path, bool], Iterator[Figure]]] = {
     "memory": memory.figures,
     "stock": stock.figures,
+    "keys": keys.figures,
     "start": start.figures,
     "latency": latency.figures,
     "ends": ends.figures,

@@ -81,11 +81,11 @@ class Plan:
                 lines.append(f"    {code}")
         return lines
 
-    def merge(self) -> list[str]:
-        """Statements that take the state `b` into `a`."""
+    def merge(self, cell: str = "a[{}]") -> list[str]:
+        """Statements that take the state `b` into that whose slots are `cell`."""
         lines = []
         for place, (value, slot, literals) in enumerate(self.slots):
-            mine, other = f"a[{place}]", f"b[{place}]"
+            mine, other = cell.format(place), f"b[{place}]"
             code = slot.merge.format(s=mine, o=other, **literals)
             if value >= 0 and self._nullable(value) and slot.none == "None":
                 copied = slot.copy.format(s=other)

@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
+from streamsd.flow.keyed import KeyedShard
 from streamsd.flow.sessions import Late
 from streamsd.flow.stored import dump, load
 from streamsd.flow.watermark import FAR
@@ -22,7 +23,7 @@ class Pair:
     right: Any
 
 
-class JoinShard:
+class JoinShard(KeyedShard):
     """The messages of each key that may still find a partner: (time, row, matched) of either side.
 
     A message is late once the watermark has passed its time + lateness. It is kept until no message that is not late
@@ -91,6 +92,10 @@ class JoinShard:
                 for entry in side:
                     due = min(due, entry[0] + self._within + self._lateness)
         self._due = due
+
+    def size(self) -> int:
+        """Keys that are held."""
+        return len(self._kept)
 
     def state(self) -> bytes:
         return dump((self._kept, self._due))

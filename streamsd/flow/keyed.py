@@ -7,6 +7,7 @@ that decides only how soon a result is sent.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,27 @@ class KeyedWork:
 
     rows: list[tuple[Any, ...]]
     watermark: int | None
+
+    def plain(self) -> tuple[Any, ...]:
+        """As it is written down."""
+        return self.rows, self.watermark
+
+
+class KeyedShard(ABC):
+    """A shard that says what is over at once."""
+
+    due = False
+
+    @abstractmethod
+    def apply(self, work: Any) -> list[Any]:
+        """Take messages in; what that comes to."""
+
+    def redo(self, plain: tuple[Any, ...]) -> None:
+        """Apply what `KeyedWork.plain` wrote down."""
+        self.apply(KeyedWork(*plain))
+
+    def drain(self, most: int) -> list[Any]:
+        return []
 
 
 class KeyedFront:

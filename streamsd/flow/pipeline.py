@@ -15,6 +15,9 @@ from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.standing import Standing
 from streamsd.flow.watermark import UNKNOWN
 
+PIECE = 128
+"""Keys of a closed window that a shard says at a time: 64 shards give the sinks some 8,000 results, in about 25 ms."""
+
 
 @dataclass
 class Counts:
@@ -169,7 +172,9 @@ class Pipeline:
             if shard is None:
                 assert self.plan.keyed is not None
                 shard = self._shards[number] = self.plan.keyed.shard()
-            said = shard.apply(work)
+            said: list[Any] = [*shard.apply(work)]
+            while shard.due:
+                said += shard.drain(PIECE)
             if said:
                 more, letters = say(self.plan, said, now, self.counts)
                 rows += more

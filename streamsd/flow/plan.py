@@ -11,6 +11,7 @@ from streamsd.flow.joins import JoinShard
 from streamsd.flow.keyed import KeyedFront
 from streamsd.flow.loops import Loop
 from streamsd.flow.outputs import Encoder
+from streamsd.flow.panes import PaneShard
 from streamsd.flow.sessions import SessionShard
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.spec.sinks import Sink
@@ -19,7 +20,7 @@ from streamsd.flow.standing import Standing
 from streamsd.flow.tails import Ticks
 from streamsd.flow.types import Type
 from streamsd.flow.watermark import Clock
-from streamsd.flow.windows import PaneFront, PaneShard
+from streamsd.flow.windows import PaneFront
 
 Shard = PaneShard | SessionShard | JoinShard
 Finish = Callable[[list[Any], list[Any], list[Any], int], None]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
+from streamsd.flow.keyed import KeyedShard
 from streamsd.flow.stored import dump, load
 from streamsd.flow.watermark import FAR
 from streamsd.flow.windows import Group, State
@@ -18,7 +19,7 @@ class Late:
     raw: bytes | None
 
 
-class SessionShard:
+class SessionShard(KeyedShard):
     """The open sessions of each key, as [first time, last time, state], in order of time.
 
     A session ends at its last time + gap, and closes when the watermark has come to that + lateness. A message is late
@@ -98,6 +99,10 @@ class SessionShard:
             if left:
                 due = min(due, min(session[1] for session in left) + self._wait)
         self._due = due
+
+    def size(self) -> int:
+        """Keys that are held."""
+        return len(self._sessions)
 
     def state(self) -> bytes:
         return dump((self._sessions, self._due))

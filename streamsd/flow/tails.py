@@ -157,7 +157,7 @@ def key_code(keys: Mapping[str, Typed], steps: Steps) -> str:
 
 
 def state_functions(plan: Plan, names: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
-    """`begin`, `add`, `merge` and `copy` of a window's state."""
+    """`begin`, `add`, `merge` and `copy` of a window's state, and `take` for states that lie flat (`panes.Take`)."""
     writer = Writer()
     unpack = ", ".join(f"x{number}" for number in range(len(plan.values)))
     writer.line("def begin(t, x):")
@@ -172,6 +172,18 @@ def state_functions(plan: Plan, names: Mapping[str, Any]) -> dict[str, Callable[
     writer.line("def merge(a, b):")
     for line in plan.merge() or ["pass"]:
         writer.line(f"    {line}")
+    writer.line("def take(index, cells, items):")
+    writer.line("    known = index.get")
+    writer.line("    for k, b in items:")
+    writer.line("        i = known(k)")
+    writer.line("        if i is None:")
+    writer.line("            index[k] = len(cells)")
+    writer.line("            cells += b")
+    merge = plan.merge("cells[i + {}]")
+    if merge:
+        writer.line("        else:")
+    for line in merge:
+        writer.line(f"            {line}")
     writer.line("def copy(a):")
     writer.line(f"    return {plan.copy()}")
     return run(writer.text(), names)

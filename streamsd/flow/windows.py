@@ -1,4 +1,4 @@
-"""Windows over event time: the front that aggregates in the source's loop, and the shards that hold what is open.
+"""Windows over event time: the front, which aggregates in the source's loop.
 
 Tumbling and sliding windows are kept as panes of the length of a slide: a window is `panes` of them. The front adds up
 what comes (the generated loop does, in `parts`), decides by the watermark, message by message, what is late, and hands
@@ -12,7 +12,7 @@ that holds the event time.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -21,7 +21,7 @@ from streamsd.flow.watermark import FAR, UNKNOWN, Clock
 
 SHARDS = 64
 """Fixed, since it is part of the state: keys are spread over as many states, for a state of each key would stall."""
-FLUSH_AT = 8192
+FLUSH_AT = 4096
 """Partial states that the front holds at most before the shards get them."""
 
 State: TypeAlias = "list[Any]"
@@ -55,6 +55,10 @@ class Work:
     adds: list[tuple[int, list[tuple[Hashable, State]]]]
     since: int
     close: int | None
+
+    def plain(self) -> tuple[Any, ...]:
+        """As it is written down."""
+        return self.adds, self.since, self.close
 
 
 class PaneFront:
@@ -149,65 +153,3 @@ class PaneFront:
 
     def restore(self, state: bytes) -> None:
         self.parts, self.low, self._next, self._open, self.late = load(state)
-
-
-class PaneShard:
-    """What a shard holds: the state of each key in each pane."""
-
-    def __init__(self, shape: Panes, merge: Callable[[State, State], None], copy: Callable[[State], State]) -> None:
-        self._shape = shape
-        self._merge = merge
-        self._copy = copy
-        self._panes: Parts = {}
-
-    def apply(self, work: Any) -> list[Group]:
-        """Take partial states in; the windows that close by it, oldest first."""
-        merge = self._merge
-        for number, items in work.adds:
-            pane = self._panes.get(number)
-            if pane is None:
-                self._panes[number] = dict(items)
-                continue
-            for key, state in items:
-                known = pane.get(key)
-                if known is None:
-                    pane[key] = state
-                else:
-                    merge(known, state)
-        return [] if work.close is None else self._close(work.since, work.close)
-
-    def _close(self, since: int, low: int) -> list[Group]:
-        shape = self._shape
-        due = sorted(
-            {
-                window
-                for pane in self._panes
-                for window in range(max(pane - shape.panes + 1, since), min(pane, low - 1) + 1)
-            }
-        )
-        groups = [self._group(window) for window in due]
-        for pane in [p for p in self._panes if p < low]:
-            del self._panes[pane]
-        return groups
-
-    def _group(self, window: int) -> Group:
-        shape = self._shape
-        start = window * shape.every
-        end = start + shape.panes * shape.every
-        if shape.panes == 1:
-            return start, end, list(self._panes[window].items())
-        merged: dict[Hashable, State] = {}
-        for pane in range(window, window + shape.panes):
-            for key, state in self._panes.get(pane, {}).items():
-                known = merged.get(key)
-                if known is None:
-                    merged[key] = self._copy(state)
-                else:
-                    self._merge(known, state)
-        return start, end, list(merged.items())
-
-    def state(self) -> bytes:
-        return dump(self._panes)
-
-    def restore(self, state: bytes) -> None:
-        self._panes = load(state)

@@ -11,6 +11,7 @@ from streamsd.flow.compiler.draft import Draft
 from streamsd.flow.joins import LEFT, RIGHT, JoinShard
 from streamsd.flow.keyed import KeyedFront
 from streamsd.flow.loops import LoopBuilder
+from streamsd.flow.panes import PaneShard
 from streamsd.flow.plan import Finish, Keyed, Shard, Stage
 from streamsd.flow.sessions import SessionShard
 from streamsd.flow.spec.sources import Source
@@ -31,7 +32,7 @@ from streamsd.flow.tails import (
     window_parts,
 )
 from streamsd.flow.types import ANY, Type, object_of
-from streamsd.flow.windows import PaneFront, Panes, PaneShard
+from streamsd.flow.windows import PaneFront, Panes
 
 
 class KeyedEnd:
@@ -88,7 +89,9 @@ class KeyedEnd:
             panes = self._panes(window, ticks, path)
             pane_front = front = self.draft.standing.pane_front(panes, clock)
             around = pane_loop(steps, pane_front, panes, window, key_code(keys, steps), time_code, plan)
-            shard = lambda: PaneShard(panes, functions["merge"], functions["copy"])  # noqa: E731  # as above
+            shard = lambda: PaneShard(  # noqa: E731  # as above
+                panes, len(plan.slots), functions["take"], functions["copy"]
+            )
             shape = ["panes", panes.every, panes.panes]
         limit = f"limit = {_now_in(ticks)} + {ticks.of(window.max_ahead)}"
         builder.around([limit, *around[0]], around[1])

@@ -32,9 +32,12 @@ from streamsd.flow.plan import FlowPlan
 from streamsd.flow.standing import Standing
 from streamsd.programs.flow.figures import Figures, Meter, SourceFigures
 from streamsd.programs.flow.intake import Intake
+from streamsd.programs.flow.journal import JournalRoom
+from streamsd.programs.flow.kept import KeptShard
 from streamsd.programs.flow.letters import as_batch
 from streamsd.programs.flow.life import Life
 from streamsd.programs.flow.limits import Bucket
+from streamsd.programs.flow.origins import Origins
 from streamsd.programs.flow.outlet import Outlet, RetiredOutlet
 
 _DEAD = "dead"
@@ -77,6 +80,9 @@ class Engine:
         self._limits = {name: Bucket(intake_limit(plan, name)) for name in intakes}
         self._next: tuple[FlowPlan, threading.Event] | None = None
         self._again: list[tuple[str, list[bytes]]] = []
+        self._room: JournalRoom | None = None
+        self._origins: Origins | None = None
+        self._draining: set[str] = set()
         self.taps: list[Callable[[str, Sequence[Any]], None]] = []
 
     @property
@@ -85,6 +91,7 @@ class Engine:
 
     def run(self, store: Path, epoch: float) -> None:
         """`store`: a directory for the recovery store. Raises what a source, sink or step raised."""
+        self._room, self._origins = JournalRoom(store / "shards"), Origins(store / "origins")
         flow = Dataflow("flow")
         stream = op.input("source", flow, _Source(self))
         if self.plan.keyed is not None:
@@ -102,6 +109,8 @@ class Engine:
         ends: list[Intake | Outlet] = [*self._intakes.values(), *self._outlets.values(), self._letters]
         for end in ends:
             end.close()
+        if self._room is not None:
+            self._room.close()
 
     def faults(self) -> list[tuple[str, str]]:
         """(reason, message) of each source and sink that something is wrong with now."""
@@ -231,20 +240,41 @@ class Engine:
         return all(intake.done() for intake in self._intakes.values())
 
     def _items(self, rows: list[Any], letters: list[Dead]) -> list[tuple[str, Any]]:
-        items: list[tuple[str, Any]] = [(str(shard), work) for shard, work in self._front.work()]
+        items: list[tuple[str, Any]] = [(str(shard), (str(shard), work)) for shard, work in self._front.work()]
         if rows or letters:
-            items.append((_DEAD, (rows, letters)))
+            passing = (rows, letters)
+            items.append((_DEAD, passing if self.plan.keyed is None else (None, passing)))
         self.figures.late = self._front.late + self._counts.late
         return items
 
     # --- shards and sinks
 
-    def shard(self, state: Any) -> Any:
+    def shard(self, name: str) -> KeptShard:
         assert self.plan.keyed is not None
-        shard = self.plan.keyed.shard()
-        if state is not None:
-            shard.restore(state)
-        return shard
+        assert self._room is not None
+        return KeptShard(self.plan.keyed.shard(), self._room, name)
+
+    @property
+    def looks(self) -> int:
+        """How often the sources were looked at: between two looks a shard says one piece, so that they wait for no
+        more than that, also while an epoch is stored."""
+        return self.life.beat
+
+    def draining(self, name: str, more: bool) -> None:
+        """A shard has more to say of windows that are closed, or has not."""
+        if more:
+            self._draining.add(name)
+        else:
+            self._draining.discard(name)
+
+    @property
+    def drained(self) -> bool:
+        return not self._draining
+
+    def settle(self) -> None:
+        """An epoch ends in this process: all that its shards wrote is on the disk."""
+        if self._room is not None:
+            self._room.settle()
 
     def said(self, said: Sequence[Any]) -> tuple[list[Any], list[Dead]]:
         return say(self.plan, said, time.time_ns() // 1000, self._counts)
@@ -282,6 +312,14 @@ class Engine:
             return self._retired[name], None
         return self._outlets[name], self.figures.sinks[name]
 
+    def begin_outlet(self, part: str, outlet: Outlet, position: Any) -> None:
+        """Start a sink: where it stood in the stored state, else where it stood before the first result."""
+        assert self._origins is not None
+        known = position if position is not None else self._origins.known(part)
+        outlet.start(known)
+        if known is None:
+            self._origins.keep(part, outlet.flush())
+
     def parts(self) -> list[str]:
         return sorted([_DEAD, *(f"sink {name}" for name in (*self._outlets, *self._retired))])
 
@@ -313,14 +351,21 @@ class _Part(StatefulSourcePartition[Any, Any]):
         """Something was given since the newest state was taken."""
         self._closing = False
         engine.begin(state)
+        self._looked = time.monotonic()
 
     def next_batch(self) -> Iterable[Any]:
         engine = self._engine
+        now = time.monotonic()
+        engine.figures.pauses.take(now, now - self._looked)
+        self._looked = now
         if self._taken:
             self._taken = False
             engine.stored()
         if self._closing:
-            raise StopIteration
+            if engine.drained:
+                raise StopIteration
+            engine.life.beat += 1
+            return []
         if engine.life.stopping.is_set():
             engine.life.beat += 1
             if not self._since:
@@ -345,29 +390,57 @@ class _Part(StatefulSourcePartition[Any, Any]):
 
 
 class _Shard(StatefulBatchLogic[Any, Any, Any]):
-    """One shard; or, under the key of what passes by, nothing."""
+    """One shard; or, under the key of what passes by, nothing. Bytewax does not say which, so the work does."""
 
     def __init__(self, engine: Engine, state: Any) -> None:
         self._engine = engine
-        self._shard: Any = None
+        self._name = ""
+        self._said_at = 0
+        self._shard: KeptShard | None = None
         if state is not None:
-            self._shard = engine.shard(state)
+            self._name, held = state
+            self._shard = engine.shard(self._name)
+            self._shard.restore(held)
+            engine.draining(self._name, self._shard.due)
 
     def on_batch(self, values: list[Any]) -> tuple[Iterable[Any], bool]:
         out: list[Any] = []
         for value in values:
-            if isinstance(value, tuple):
-                out.append(value)
+            if value[0] is None:
+                out.append(value[1])
                 continue
             if self._shard is None:
-                self._shard = self._engine.shard(None)
-            said = self._shard.apply(value)
-            if said:
-                out.append(self._engine.said(said))
+                self._name = value[0]
+                self._shard = self._engine.shard(self._name)
+            self._say(self._shard.apply(value[1]), out)
         return out, StatefulBatchLogic.RETAIN
 
+    def on_notify(self) -> tuple[Iterable[Any], bool]:
+        out: list[Any] = []
+        if self._shard is not None and self._said_at != self._engine.looks:
+            self._say(self._shard.drain(), out)
+        return out, StatefulBatchLogic.RETAIN
+
+    def on_eof(self) -> tuple[Iterable[Any], bool]:
+        out: list[Any] = []
+        while self._shard is not None and self._shard.due:
+            self._say(self._shard.drain(), out)
+        return out, StatefulBatchLogic.RETAIN
+
+    def notify_at(self) -> datetime | None:
+        if self._shard is None or not self._shard.due:
+            return None
+        return datetime.now(UTC) + (_NAP if self._said_at == self._engine.looks else timedelta())
+
+    def _say(self, said: list[Any], out: list[Any]) -> None:
+        assert self._shard is not None
+        self._said_at = self._engine.looks
+        if said:
+            out.append(self._engine.said(said))
+        self._engine.draining(self._name, self._shard.due)
+
     def snapshot(self) -> Any:
-        return None if self._shard is None else self._shard.state()
+        return None if self._shard is None else (self._name, self._shard.snapshot())
 
 
 class _Sinks(FixedPartitionedSink[Any, Any]):
@@ -382,14 +455,14 @@ class _Sinks(FixedPartitionedSink[Any, Any]):
         return self._places[item_key]
 
     def build_part(self, step_id: str, for_part: str, resume_state: Any) -> _SinkPart:
-        return _SinkPart(*self._engine.outlet(for_part), resume_state)
+        return _SinkPart(self._engine, for_part, resume_state)
 
 
 class _SinkPart(StatefulSinkPartition[Any, Any]):
-    def __init__(self, outlet: Outlet, meter: Any, state: Any) -> None:
-        self._outlet = outlet
-        self._meter = meter
-        outlet.start(state)
+    def __init__(self, engine: Engine, part: str, state: Any) -> None:
+        self._engine = engine
+        self._outlet, self._meter = engine.outlet(part)
+        engine.begin_outlet(part, self._outlet, state)
 
     def write_batch(self, values: list[Any]) -> None:
         for batch in values:
@@ -398,4 +471,5 @@ class _SinkPart(StatefulSinkPartition[Any, Any]):
                 self._meter.count += batch.count
 
     def snapshot(self) -> Any:
+        self._engine.settle()
         return self._outlet.flush()

@@ -29,6 +29,23 @@ class Meter:
 
 
 @dataclass
+class Pauses:
+    """The longest of the last ten to twenty seconds."""
+
+    _marks: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    _turn: float = 0.0
+
+    def take(self, now: float, seconds: float) -> None:
+        if now - self._turn > _SPAN:
+            self._turn = now
+            self._marks = [0.0, self._marks[0]]
+        self._marks[0] = max(self._marks[0], seconds)
+
+    def longest(self) -> float:
+        return max(self._marks)
+
+
+@dataclass
 class SourceFigures:
     """Of one source: messages and bytes taken in."""
 
@@ -48,6 +65,8 @@ class Figures:
     epochs: int = 0
     stored_at: float = field(default_factory=time.monotonic)
     patched: int = 0
+    pauses: Pauses = field(default_factory=Pauses)
+    """Between two looks at the sources: for so long nothing was taken in."""
 
     def bury(self, reasons: Mapping[str, int]) -> None:
         for reason, count in reasons.items():
@@ -67,5 +86,6 @@ class Figures:
             "late": self.late,
             "epochs": self.epochs,
             "epoch_age": round(time.monotonic() - self.stored_at, 3),
+            "longest_pause": round(self.pauses.longest(), 4),
             "patched": self.patched,
         }

@@ -31,6 +31,7 @@ from streamsd.flow.standing import Standing
 from streamsd.programs.flow.control import Control
 from streamsd.programs.flow.ends import Around, Place, intake_of, outlet_of
 from streamsd.programs.flow.engine import Engine
+from streamsd.programs.flow.journal import JournalDamaged
 from streamsd.programs.flow.letters import Cabinet
 from streamsd.programs.flow.life import Life, Stopping
 from streamsd.programs.flow.sinks.file import FileOutlet
@@ -208,6 +209,10 @@ class Runner:
 
     def _failed(self, fault: BaseException) -> int:
         cause = _cause(fault)
+        if isinstance(cause, JournalDamaged):
+            again = self.spec.recovery.generation + 1
+            hint = f"set recovery.generation to {again} to begin with an empty state"
+            return self._refuse("StateDamaged", f"{cause}; {hint}")
         self._failure = ("FlowFailed", f"{type(cause).__name__}: {cause}")
         log("flow-failed", error=type(cause).__name__, message=str(cause))
         self._ready = False

@@ -103,7 +103,7 @@ class Flow:
         return ask(self.control, request, timeout=PATIENCE)
 
     def ready(self) -> Flow:
-        self.until(lambda observed: observed, "an answer")
+        self.until(lambda observed: "sources" in observed, "figures")
         return self
 
     def complete(self) -> dict[str, Any]:

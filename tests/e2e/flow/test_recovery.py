@@ -241,3 +241,38 @@ def test_every_bad_message_is_a_dead_letter_with_its_bytes(flow, tmp_path):
     assert observed["dead"] == len(bad)
     assert {letter.get("raw") for letter in letters} >= {bad[0].decode(), bad[1].decode(), bad[4].decode()}
     assert len(one.lines("out.ndjson")) == 2
+
+
+def test_so_many_keys_that_their_state_is_journalled_are_exact_after_kills(flow: Any) -> None:
+    """80,000 keys in one window, then the same in a second: killed while the first fills and while it is being said."""
+    keys = 80_000
+    one = flow(
+        {
+            "source": {
+                "generator": {
+                    "fields": {"key": f"str(n % {keys})", "value": "n % 7", "ts": f"n // {2 * keys} * 3600000"},
+                    "count": 4 * keys,
+                }
+            },
+            "schema": SCHEMA,
+            "steps": [{"window": {**WINDOW, "tumbling": "1h"}}],
+            "sink": {"file": {"path": "out.ndjson"}},
+            "recovery": {"epoch": "200ms"},
+        }
+    ).start()
+    until(lambda: list(one.directory.glob("state/generation-*/shards/*.journal")), "a journal")
+    one.kill()
+    one.start()
+    one.until(lambda seen: seen["sinks"]["out"]["results"] > 0, "results of the first window")
+    one.kill()
+    one.start()
+    one.complete()
+    assert one.stop() == 0
+    rows = one.lines("out.ndjson")
+    wanted = {
+        (str(key), hour * 3_600_000): (2, sum(n % 7 for n in places), max(n % 7 for n in places))
+        for hour in range(2)
+        for key in range(keys)
+        if (places := (2 * hour * keys + key, (2 * hour + 1) * keys + key))
+    }
+    assert found(rows) == wanted

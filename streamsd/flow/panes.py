@@ -1,0 +1,150 @@
+"""What a shard holds of tumbling and sliding windows: the state of each key in each pane.
+
+States lie flat, one after another in one list, and a dict says where a key's begins: a list of its own for each of ten
+million keys would cost 80 bytes of each and the collector's time. A window that closes is said in pieces, so that one
+of ten million keys holds nothing else up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, TypeAlias
+
+from streamsd.flow.stored import dump, load
+from streamsd.flow.windows import Group, Panes, State, Work
+
+Take: TypeAlias = "Callable[[dict[Hashable, int], list[Any], Iterable[tuple[Hashable, State]]], None]"
+"""(index, cells, partial states): put the states in, or join them with what is there."""
+
+
+class Pane:
+    """`cells`: the states in the order of `index`, each as many cells as it has slots."""
+
+    __slots__ = ("cells", "index")
+
+    def __init__(self) -> None:
+        self.index: dict[Hashable, int] = {}
+        self.cells: list[Any] = []
+
+    @classmethod
+    def of(cls, keys: list[Hashable], cells: list[Any], width: int) -> Pane:
+        made = cls()
+        made.index = {key: place * width for place, key in enumerate(keys)}
+        made.cells = cells
+        return made
+
+    def plain(self) -> tuple[list[Hashable], list[Any]]:
+        return list(self.index), self.cells
+
+
+class _Due:
+    """A closed window that is being said: `pane` holds what is still to be said, and lets go of what was."""
+
+    def __init__(self, start: int, end: int, pane: Pane) -> None:
+        self.start, self.end, self.pane = start, end, pane
+
+    def take(self, most: int, width: int) -> Group:
+        """The newest keys first: a dict gives those back without a search, and their memory with them."""
+        index, cells = self.pane.index, self.pane.cells
+        rows = []
+        at = len(cells)
+        for _ in range(min(most, len(index))):
+            key, at = index.popitem()
+            rows.append((key, cells[at : at + width]))
+        del cells[at:]
+        rows.reverse()
+        return self.start, self.end, rows
+
+
+class PaneShard:
+    """`width`: slots of a state. `copy`: of a state, sharing nothing that changes."""
+
+    def __init__(self, shape: Panes, width: int, take: Take, copy: Callable[[State], State]) -> None:
+        self._shape = shape
+        self._width = width
+        self._take = take
+        self._copy = copy
+        self._panes: dict[int, Pane] = {}
+        self._due: deque[_Due] = deque()
+
+    def apply(self, work: Any) -> list[Any]:
+        """Take partial states in. What closes by it is `due`, oldest first, and said by `drain`."""
+        for number, items in work.adds:
+            pane = self._panes.get(number)
+            if pane is None:
+                pane = self._panes[number] = Pane()
+            self._take(pane.index, pane.cells, items)
+        if work.close is not None:
+            self._close(work.since, work.close)
+        return []
+
+    def redo(self, plain: tuple[Any, ...]) -> None:
+        """Apply what `Work.plain` wrote down; the same as `apply` did, to the last bit."""
+        self.apply(Work(*plain))
+
+    @property
+    def due(self) -> bool:
+        """Whether `drain` has more to give."""
+        return bool(self._due)
+
+    def drain(self, most: int) -> list[Group]:
+        """The next results of closed windows: at most `most` keys."""
+        groups: list[Group] = []
+        while self._due and most > 0:
+            due = self._due[0]
+            group = due.take(most, self._width)
+            most -= len(group[2])
+            groups.append(group)
+            if not due.pane.index:
+                self._due.popleft()
+        return groups
+
+    def size(self) -> int:
+        """States that are held."""
+        return sum(len(pane.index) for pane in self._panes.values()) + sum(len(due.pane.index) for due in self._due)
+
+    def _close(self, since: int, low: int) -> None:
+        shape = self._shape
+        if shape.panes == 1:
+            for number in sorted(pane for pane in self._panes if pane < low):
+                self._due.append(_Due(number * shape.every, (number + 1) * shape.every, self._panes.pop(number)))
+            return
+        due = sorted(
+            {
+                window
+                for pane in self._panes
+                for window in range(max(pane - shape.panes + 1, since), min(pane, low - 1) + 1)
+            }
+        )
+        for window in due:
+            start = window * shape.every
+            self._due.append(_Due(start, start + shape.panes * shape.every, self._merged(window)))
+        for number in [p for p in self._panes if p < low]:
+            del self._panes[number]
+
+    def _merged(self, window: int) -> Pane:
+        made, width, copy = Pane(), self._width, self._copy
+        for number in range(window, window + self._shape.panes):
+            pane = self._panes.get(number)
+            if pane is not None:
+                cells = pane.cells
+                states = ((key, copy(cells[at : at + width])) for key, at in pane.index.items())
+                self._take(made.index, made.cells, states)
+        return made
+
+    # --- state
+
+    def state(self) -> bytes:
+        return dump(
+            (
+                [(number, *pane.plain()) for number, pane in self._panes.items()],
+                [(due.start, due.end, *due.pane.plain()) for due in self._due],
+            )
+        )
+
+    def restore(self, state: bytes) -> None:
+        panes, due = load(state)
+        width = self._width
+        self._panes = {number: Pane.of(keys, cells, width) for number, keys, cells in panes}
+        self._due = deque(_Due(start, end, Pane.of(keys, cells, width)) for start, end, keys, cells in due)

@@ -1,0 +1,105 @@
+"""A shard and where its state is kept: whole in Bytewax's store while it is small, in a journal beside it when not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streamsd.flow.pipeline import PIECE
+from streamsd.flow.plan import Shard
+from streamsd.flow.stored import dump, load
+from streamsd.programs.flow.journal import Journal, JournalDamaged, JournalRoom
+
+_JOURNAL_FROM = 1024
+"""States from which on a shard is journalled: 64 such shards are written whole in some 20 ms."""
+_JOURNAL_TO = 256
+_SLACK = 1 << 20
+
+
+class KeptShard:
+    """`name`: of the shard, among those of the flow. Calls come from the flow's thread."""
+
+    def __init__(self, shard: Shard, room: JournalRoom, name: str) -> None:
+        self._shard = shard
+        self._room = room
+        self._name = name
+        self._journal: Journal | None = None
+        self._number = -1
+        self._old: list[tuple[int, Journal]] = []
+        """Journals that were left, and at which snapshot: an older epoch may still need them."""
+        self._snapshots = 0
+
+    @property
+    def due(self) -> bool:
+        return self._shard.due
+
+    def apply(self, work: Any) -> list[Any]:
+        """Take work in, and the first piece of what it comes to."""
+        if self._journal is not None:
+            # Before it takes effect: partial states become part of ours, and change.
+            self._journal.add(dump((True, work.plain())))
+        said = self._shard.apply(work)
+        if self._journal is None and self._shard.size() >= _JOURNAL_FROM:
+            # Not with the next snapshot: then all shards would begin theirs at once.
+            self._begin()
+        return [*said, *self.drain()] if self._shard.due else said
+
+    def drain(self) -> list[Any]:
+        """The next piece of the windows that are closed."""
+        if self._journal is not None:
+            self._journal.add(dump((False, PIECE)))
+        return list(self._shard.drain(PIECE))
+
+    def snapshot(self) -> Any:
+        self._snapshots += 1
+        self._let_go()
+        size = self._shard.size()
+        journal = self._journal
+        if journal is None:
+            return self._shard.state()
+        if size < _JOURNAL_TO:
+            self._leave(journal)
+            self._journal = None
+            return self._shard.state()
+        if journal.length > 2 * journal.base + _SLACK and self._room.may_compact():
+            self._leave(journal)
+            journal = self._begin()
+        length = journal.write()
+        self._room.sync(journal)
+        return journal.path.name, length
+
+    def restore(self, state: Any) -> None:
+        """JournalDamaged when the state cannot be had any more."""
+        if isinstance(state, bytes):
+            self._shard.restore(state)
+            return
+        name, length = state
+        self._journal, (base, *changes) = Journal.resume(self._room.directory / name, length)
+        try:
+            self._shard.restore(base)
+            for change in changes:
+                work, plain = load(change)
+                if work:
+                    self._shard.redo(plain)
+                else:
+                    self._shard.drain(plain)
+        except (ValueError, EOFError, TypeError) as fault:
+            raise JournalDamaged(f"{name}: {fault}") from fault
+        self._number = self._room.sweep(self._name, name)
+
+    def _begin(self) -> Journal:
+        if self._number < 0:
+            self._number = self._room.sweep(self._name, None)
+        self._journal = self._room.begin(self._name, self._number, self._shard.state())
+        self._number += 1
+        return self._journal
+
+    def _leave(self, journal: Journal) -> None:
+        # What waits was applied after the newest epoch, and is part of the state that takes the journal's place.
+        self._old.append((self._snapshots, journal))
+
+    def _let_go(self) -> None:
+        """An epoch that comes after one has come means that that one is stored."""
+        while self._old and self._old[0][0] < self._snapshots - 1:
+            journal = self._old.pop(0)[1]
+            journal.close()
+            journal.path.unlink(missing_ok=True)
