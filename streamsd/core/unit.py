@@ -177,6 +177,13 @@ class Reports:
     path: Path
 
 
+@dataclass(frozen=True, slots=True)
+class NoComplaint:
+    """The file does not exist: whoever works with the process writes it when the process hangs, and why."""
+
+    path: Path
+
+
 Check: TypeAlias = (
     ProcessAlive
     | FileGrows
@@ -190,6 +197,7 @@ Check: TypeAlias = (
     | HttpOk
     | CommandOk
     | Reports
+    | NoComplaint
 )
 
 

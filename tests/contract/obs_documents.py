@@ -26,6 +26,7 @@ def document(**parts: Any) -> dict[str, Any]:
         "collection": "streamsd",
         "prune": True,
         "interrupt": False,
+        "answer_within": 30.0,
         "outputs": {},
         "scenes": [{"name": "main", "items": []}],
         "inputs": {},

@@ -80,6 +80,7 @@ class Studio:
             Path(need("obs")), (29, 0, 2), self.home, self.port, "streamsd", "streamsd", 48000, "Stereo"
         )
         self.log = self.home / "obs.log"
+        self.complaint = self.home / "complaint"
 
     def start(self) -> None:
         runtime = self.home / "run"
@@ -87,7 +88,7 @@ class Studio:
         password = self.home / "password"
         password.write_text(self.password)
         document = self.home / "launch.json"
-        document.write_text(launch_document(self.instance, password))
+        document.write_text(launch_document(self.instance, password, self.complaint))
         start = self.home / "start.json"
         start.write_text(start_document(self.instance))
         env = {
@@ -167,6 +168,7 @@ class Director:
         argv += ["--password-file", str(self._studio.home / "password"), "--desired", str(self._home / "desired.json")]
         argv += ["--state", str(self._home / "state.json"), "--report", str(self._home / "report.json")]
         argv += ["--control", str(self.control), "--scenes", str(self._studio.instance.scenes)]
+        argv += ["--complaint", str(self._studio.complaint)]
         self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
         until(lambda: self.status().get("converged"), "the director has converged")
 

@@ -21,6 +21,7 @@ from streamsd.core.unit import (
     FileExists,
     FileGrows,
     HttpOk,
+    NoComplaint,
     ProcessAlive,
     Reports,
     SocketAnswers,
@@ -161,6 +162,14 @@ async def test_files_exist_and_grow(tmp_path: Path) -> None:
     assert grown.ok
     assert grown.observed == {"file": str(second), "size_bytes": 2}
     assert not (await ask(FileExists(tmp_path / "none"))).ok
+
+
+async def test_a_complaint_is_passed_on(tmp_path: Path) -> None:
+    path = tmp_path / "complaint"
+    assert (await ask(NoComplaint(path))).ok
+    path.write_text("it has drawn no frame for 30 s\nand more")
+    answer = await ask(NoComplaint(path))
+    assert (answer.ok, answer.message) == (False, "it has drawn no frame for 30 s")
 
 
 async def test_a_report_is_believed_while_its_beat_moves_on(tmp_path: Path) -> None:

@@ -48,14 +48,16 @@ class Instance:
         return self.config / "basic" / "scenes"
 
 
-def launch_document(instance: Instance, password_file: Path) -> str:
-    """What `streamsd.programs.obs_launch` reads. Holds no secret."""
+def launch_document(instance: Instance, password_file: Path, complaint: Path) -> str:
+    """What `streamsd.programs.obs_launch` reads. Holds no secret. `complaint`: where the director says that OBS
+    hangs."""
     start = _start(instance)
     return json.dumps(
         {
             "argv": argv(instance),
             "config": str(instance.config),
             "password_file": str(password_file),
+            "complaint": str(complaint),
             "ini": {"global.ini": start, "user.ini": start, **_profiles(instance)},
             "json": {"plugin_config/obs-websocket/config.json": _websocket(instance)},
             "once": {f"basic/scenes/{PARK}.json": json.dumps(_park())},

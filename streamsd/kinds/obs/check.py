@@ -13,9 +13,13 @@ from streamsd.drivers.pulse import PulseDevice
 from streamsd.kinds.obs.document import fixed_transitions
 from streamsd.kinds.obs.spec import ObsSpec
 
+_LEAST_PATIENCE = 4.0
+"""Seconds."""
+
 
 def check_spec(spec: ObsSpec, base: Path) -> Iterator[Problem]:
     """Problems of the spec alone."""
+    yield from _patience(spec)
     yield from _sizes(spec)
     yield from _scenes(spec)
     yield from _transitions(spec)
@@ -55,6 +59,16 @@ def check_collection(spec: ObsSpec, collection: Collection, audio: PulseDevice |
                 name_hint(name, known, "known"),
                 ("transitions",),
             )
+
+
+def _patience(spec: ObsSpec) -> Iterator[Problem]:
+    if spec.answer_within.seconds < _LEAST_PATIENCE:
+        yield Problem(
+            "answer-within-short",
+            f"OBS may be busy for longer than {spec.answer_within}, such as when it loads a collection",
+            f"write {_LEAST_PATIENCE:g}s or more",
+            ("answer_within",),
+        )
 
 
 def _sizes(spec: ObsSpec) -> Iterator[Problem]:

@@ -60,6 +60,7 @@ def document(
         "outputs": _outputs(spec),
         "prune": spec.prunes,
         "interrupt": spec.interrupt == "allow",
+        "answer_within": spec.answer_within.seconds,
         "groups": dict(collection.groups),
         "transitions": {name: {"kind": t.kind, "settings": dict(t.settings)} for name, t in spec.transitions.items()},
         "collection": spec.current_collection if spec.external is None or spec.collection else "",

@@ -239,6 +239,8 @@ class ObsSpec(Spec):
     """A change that takes a running stream or recording to be stopped and started: `hold` waits until it is off air or
     asked for with --allow-interrupt; `allow` does it at once."""
 
+    answer_within: Annotated[Seconds, OnChange.PATCH] = Seconds(30)
+    """An OBS that answers no question, or draws no frame, for so long is started anew."""
     limits: Annotated[ObsLimits, OnChange.PATCH] = ObsLimits()
     """What OBS may use."""
     description: Annotated[str, OnChange.NONE] = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import signal
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from streamsd.core.address import Address, UnitId
 from streamsd.core.secret import Secret
 from streamsd.core.unit import (
     File,
+    FileGrows,
     Limits,
+    NoComplaint,
     Probe,
     Probes,
     Reports,
@@ -60,6 +63,11 @@ class Places:
     @property
     def control(self) -> Path:
         return self.run / "control"
+
+    @property
+    def complaint(self) -> Path:
+        """The director's word that OBS hangs; not there while it does not."""
+        return self.run / "complaint"
 
     @property
     def authority(self) -> Path:
@@ -116,14 +124,20 @@ def obs_unit(
         },
         cwd=places.state,
         files=(
-            File(launch, launch_document(instance, places.password)),
+            File(launch, launch_document(instance, places.password, places.complaint)),
             File(start, start_document(instance), live=True),
             File(places.password, password),
             authority_of(places.authority, (display, *captured)),
         ),
         directories=(places.home, runtime),
         limits=limits,
-        probes=Probes(startup=Probe(TcpPort("127.0.0.1", instance.port), interval=0.1), within=60.0),
+        probes=Probes(
+            startup=Probe(TcpPort("127.0.0.1", instance.port), interval=0.1),
+            # Asked of the director, who talks with OBS all the time: a socket of an OBS that hangs still accepts.
+            # A director that hangs itself says nothing.
+            liveness=Probe(NoComplaint(places.complaint), interval=2.0, failures=1),
+            within=60.0,
+        ),
         # The launcher closes OBS's window (6 s), interrupts it (3 s) and kills it.
         stop=StopPolicy(((signal.SIGTERM, 12.0),)),
         after=(DISPLAY,) if own_display else (),
@@ -146,7 +160,7 @@ def director_unit(
     argv += ["--desired", str(places.desired), "--state", str(places.state / "director.json")]
     argv += ["--report", str(places.report), "--control", str(places.control)]
     if scenes is not None:
-        argv += ["--scenes", str(scenes)]
+        argv += ["--scenes", str(scenes), "--complaint", str(places.complaint)]
     files = (File(places.desired, Secret(json.dumps(desired)), live=True), File(places.password, password))
     reports = Reports(places.report)
     return Unit(
@@ -157,6 +171,8 @@ def director_unit(
         probes=Probes(
             startup=Probe(UnixSocket(places.control), interval=0.05),
             readiness=Probe(reports, interval=1.0, failures=2),
+            # It writes every second, but for the time that it waits for an answer of OBS.
+            liveness=Probe(FileGrows(glob.escape(str(places.report))), interval=10.0, failures=6),
         ),
         stop=StopPolicy(((signal.SIGTERM, 15.0),)),
         after=(OBS,) if scenes is not None else (),

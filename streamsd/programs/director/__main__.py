@@ -18,6 +18,7 @@ def main() -> None:
     parser.add_argument("--report", type=Path, required=True)
     parser.add_argument("--control", type=Path, required=True)
     parser.add_argument("--scenes", type=Path, help="OBS's basic/scenes directory; none: an OBS of somebody else's")
+    parser.add_argument("--complaint", type=Path, help="where to say that OBS hangs")
     given = parser.parse_args()
     Director(
         Where(
@@ -29,6 +30,7 @@ def main() -> None:
             report=given.report,
             control=given.control,
             scenes=given.scenes,
+            complaint=given.complaint,
         )
     ).run()
 

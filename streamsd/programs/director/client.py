@@ -32,11 +32,14 @@ EVENTS = 0x7FF
 BATCH = 400
 """Requests in one batch: OBS answers a batch when all of it is done, and other messages wait meanwhile."""
 
+_ENDED = "OBS closed the connection"
+_CLOSED = "the connection to OBS is closed"
+
 Data = dict[str, JsonValue]
 
 
 class ConnectFault(Exception):
-    """No connection: `reason` is NotListening, WrongPassword or NotObs."""
+    """No connection: `reason` is NotListening, NotAnswering, WrongPassword or NotObs."""
 
     def __init__(self, reason: str, message: str) -> None:
         self.reason = reason
@@ -45,6 +48,14 @@ class ConnectFault(Exception):
 
 class ConnectionLost(Exception):
     """The connection ended, timed out or answered nonsense; it has been closed."""
+
+
+class NoAnswer(ConnectionLost):
+    """It ended because OBS did not answer in time. `asked`: when it was asked, on the monotonic clock."""
+
+    def __init__(self, asked: float, message: str) -> None:
+        self.asked = asked
+        super().__init__(message)
 
 
 class RequestFault(Exception):
@@ -103,10 +114,13 @@ class Client:
     @classmethod
     def connect(cls, host: str, port: int, password: str, *, timeout: float = 10.0) -> Client:
         """Connect and identify. ConnectFault when nobody listens, the password is wrong or it is not OBS."""
+        silent = f"OBS accepts connections at {host}:{port}, and says nothing"
         try:
             base = ObsClient(host=host, port=port, password=password, timeout=timeout, subs=EVENTS)  # type: ignore[no-untyped-call]  # no types there
-        except (OSError, websocket.WebSocketException) as fault:
-            raise ConnectFault("NotListening", f"{host}:{port}: {fault}") from None
+        except (TimeoutError, websocket.WebSocketTimeoutException):
+            raise ConnectFault("NotAnswering", silent) from None
+        except (OSError, websocket.WebSocketException):
+            raise ConnectFault("NotListening", f"nobody listens at {host}:{port}") from None
         except ValueError:
             raise ConnectFault("NotObs", f"{host}:{port} does not speak obs-websocket") from None
         try:
@@ -117,9 +131,12 @@ class Client:
             # OBS closes with 4009 on a wrong password; obsws-python only says that it failed to identify.
             base.ws.close()
             raise ConnectFault("WrongPassword", f"{host}:{port} refused the password") from None
-        except (OSError, websocket.WebSocketException) as fault:
-            base.ws.close()
-            raise ConnectFault("NotListening", f"{host}:{port}: {fault}") from None
+        except (TimeoutError, websocket.WebSocketTimeoutException):
+            base.ws.shutdown()  # type: ignore[no-untyped-call]  # no types there
+            raise ConnectFault("NotAnswering", silent) from None
+        except (OSError, websocket.WebSocketException):
+            base.ws.shutdown()  # type: ignore[no-untyped-call]  # no types there
+            raise ConnectFault("NotListening", f"OBS ended the connection at {host}:{port} at once") from None
         except (KeyError, TypeError):
             base.ws.close()
             raise ConnectFault("NotObs", f"{host}:{port} does not speak obs-websocket 5") from None
@@ -150,7 +167,7 @@ class Client:
             )
             results = self._wait(9, id).get("results")
             if not isinstance(results, list) or len(results) != len(part):
-                raise self._lost("a batch was answered in part")
+                raise self._lost("OBS answered only a part of what it was asked")
             answers.extend(self._answer(cast("Data", result)) for result in results)
         return answers
 
@@ -177,17 +194,17 @@ class Client:
     def _readable(self, wait: float) -> bool:
         sock = self._ws.sock
         if not self._open or sock is None:
-            raise ConnectionLost("closed")
+            raise ConnectionLost(_CLOSED)
         return bool(select.select([sock], [], [], wait)[0])
 
     def _send(self, message: Mapping[str, object]) -> None:
         if not self._open:
-            raise ConnectionLost("closed")
+            raise ConnectionLost(_CLOSED)
         try:
             self._ws.settimeout(self._timeout)
             self._ws.send(json.dumps(message))
-        except (OSError, websocket.WebSocketException) as fault:
-            raise self._lost(str(fault)) from None
+        except (OSError, websocket.WebSocketException):
+            raise self._lost(_ENDED) from None
 
     def _wait(self, op: int, id: str) -> Data:
         deadline = time.monotonic() + self._timeout
@@ -197,25 +214,30 @@ class Client:
                 continue
             body = message.get("d")
             if message.get("op") != op or not isinstance(body, dict) or body.get("requestId") != id:
-                raise self._lost("an answer came that was not asked for")
+                raise self._lost("OBS answered what it was not asked")
             return body
 
     def _take(self, deadline: float) -> Data | None:
         """The next message, or None when it was an event (kept)."""
         left = deadline - time.monotonic()
-        if left <= 0 or not self._readable(left):
-            raise self._lost(f"no answer within {self._timeout:g} s")
+        # Looked at though the time is over: it may be us who were held up.
+        if not self._readable(max(0.0, left)):
+            self._lost("")
+            raise NoAnswer(deadline - self._timeout, f"OBS did not answer within {self._timeout:g} s")
         raw: object = ""
         try:
             self._ws.settimeout(max(left, 0.1))
             raw = self._ws.recv()
             message = json.loads(raw)
-        except (OSError, websocket.WebSocketException) as fault:
-            raise self._lost(str(fault) or type(fault).__name__) from None
+        except (TimeoutError, websocket.WebSocketTimeoutException):
+            self._lost("")
+            raise NoAnswer(deadline - self._timeout, "OBS ended in the middle of its answer") from None
+        except (OSError, websocket.WebSocketException):
+            raise self._lost(_ENDED) from None
         except ValueError:
-            raise self._lost("closed" if not raw else "a frame that is not JSON") from None
+            raise self._lost(_ENDED if not raw else "OBS sent a frame that is not JSON") from None
         if not isinstance(message, dict) or not isinstance(message.get("d"), dict):
-            raise self._lost("a message without op and d")
+            raise self._lost("OBS sent a message without op and d")
         body = message["d"]
         if message.get("op") == 5:
             self._events.append(ObsEvent(str(body.get("eventType")), body.get("eventData") or {}))
@@ -226,7 +248,7 @@ class Client:
         status = body.get("requestStatus")
         data = body.get("responseData") or {}
         if not isinstance(status, dict) or not isinstance(status.get("code"), int) or not isinstance(data, dict):
-            raise self._lost("an answer without a status")
+            raise self._lost("OBS gave an answer without a status")
         return Answer(data, cast("int", status["code"]), str(status.get("comment", "")))
 
     def _lost(self, why: str) -> ConnectionLost:

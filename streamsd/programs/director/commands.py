@@ -49,7 +49,7 @@ class Stage(Protocol):
 
     def status(self) -> Answer: ...
 
-    def lose(self, reason: str, message: str) -> None:
+    def lost(self, lost: ConnectionLost) -> None:
         """The connection is gone."""
         ...
 
@@ -87,7 +87,7 @@ class Commands:
         except ReadFault as fault:
             return refusal("NotSettled", str(fault))
         except ConnectionLost as lost:
-            self._stage.lose("ConnectionLost", str(lost))
+            self._stage.lost(lost)
             return refusal("ConnectionLost", str(lost))
 
     def _switch(self, question: dict[str, Any]) -> Answer:

@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streamsd.core.report import JsonValue, Report, write_report
-from streamsd.programs.director.client import Client, ConnectFault, ConnectionLost, RequestFault
+from streamsd.programs.director.client import Client, ConnectFault, ConnectionLost, NoAnswer, RequestFault
 from streamsd.programs.director.collection import CollectionFile
 from streamsd.programs.director.commands import Answer, Commands, Refusal
 from streamsd.programs.director.control import Control, refusal
 from streamsd.programs.director.model import Desired, Owned, Studio
 from streamsd.programs.director.overrides import Overrides
 from streamsd.programs.director.parse import DocumentFault, parse_desired
+from streamsd.programs.director.patience import Patience
 from streamsd.programs.director.readback import Reader, ReadFault
 from streamsd.programs.director.session import Leaving, Session
 from streamsd.programs.director.state import (
@@ -35,11 +36,15 @@ from streamsd.programs.director.state import (
 CONNECT_PAUSE = 0.1
 CONNECT_PAUSE_MOST = 2.0
 REPORT_EVERY = 1.0
+TIMEOUT = 10.0
+ANSWER_WITHIN = 30.0
+"""Seconds, while there is no document that says it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """`scenes`: OBS's `basic/scenes` directory, None for an OBS of somebody else's."""
+    """`scenes`: OBS's `basic/scenes` directory, `complaint`: where to say that OBS hangs; both None for an OBS of
+    somebody else's."""
 
     host: str
     port: int
@@ -49,6 +54,7 @@ class Where:
     report: Path
     control: Path
     scenes: Path | None
+    complaint: Path | None
 
 
 class Director:
@@ -63,6 +69,7 @@ class Director:
         self._document_fault = ""
         self._session: Session | None = None
         self._fault = ("Connecting", "not connected yet")
+        self._patience = Patience(where.complaint)
         self._next_connect = 0.0
         self._pause = CONNECT_PAUSE
         self._beat = 0
@@ -86,7 +93,7 @@ class Director:
                 try:
                     self._turn()
                 except ConnectionLost as lost:
-                    self.lose("ConnectionLost", str(lost))
+                    self.lost(lost)
                 except Leaving:
                     self.lose("ObsExits", "OBS says that it exits")
         finally:
@@ -110,6 +117,7 @@ class Director:
             try:
                 if session.work(self._effective(), self._owned()):
                     self._remember()
+                    self._judge(session)
             except ReadFault as fault:
                 self._fault = ("NotSettled", str(fault))
         if time.monotonic() >= self._next_report:
@@ -134,23 +142,33 @@ class Director:
         where = self._where
         try:
             password = where.password_file.read_text().strip()
-            client = Client.connect(where.host, where.port, password)
+            asked = time.monotonic()
+            client = Client.connect(where.host, where.port, password, timeout=self._timeout)
         except OSError as fault:
             self._later("NoPassword", f"{where.password_file.name}: {fault.strerror}")
             return
         except ConnectFault as fault:
+            if fault.reason == "NotAnswering":
+                self._patience.silent(asked, self._answer_within)
+            else:
+                self._patience.answered()
             self._later(fault.reason, str(fault))
             return
         try:
             self._session = Session(client, self._files, self._state.kept)
-        except ConnectionLost:
-            self._later("ConnectionLost", "OBS did not answer")
+        except NoAnswer as silence:
+            self._patience.silent(silence.asked, self._answer_within)
+            self._later("NotAnswering", str(silence))
+            return
+        except ConnectionLost as lost:
+            self._later("ConnectionLost", str(lost))
             return
         except RequestFault as fault:
             client.close()
             self._later("NotReady", f"OBS is not ready yet: {fault}")
             return
         self._pause = CONNECT_PAUSE
+        self._patience.answered()
         self._selector.register(client.fileno(), selectors.EVENT_READ, "obs")
         self._say("connected", obs=self._session.obs_version)
         self._next_report = 0.0
@@ -162,6 +180,30 @@ class Director:
         self._next_connect = time.monotonic() + self._pause
         self._pause = min(CONNECT_PAUSE_MOST, self._pause * 1.5)
         self._next_report = min(self._next_report, time.monotonic() + 0.2)
+
+    def lost(self, lost: ConnectionLost) -> None:
+        """The connection broke, or OBS does not answer."""
+        if isinstance(lost, NoAnswer):
+            self._patience.silent(lost.asked, self._answer_within)
+            self.lose("NotAnswering", str(lost))
+        else:
+            self._patience.answered()
+            self.lose("ConnectionLost", str(lost))
+
+    def _judge(self, session: Session) -> None:
+        """Whether an OBS that answers hangs all the same."""
+        hangs = session.hangs(self._answer_within)
+        if hangs:
+            self._patience.complain(hangs)
+
+    @property
+    def _answer_within(self) -> float:
+        return self._desired.answer_within if self._desired is not None else ANSWER_WITHIN
+
+    @property
+    def _timeout(self) -> float:
+        """Of one question: short enough for two of them."""
+        return min(TIMEOUT, self._answer_within / 2)
 
     def lose(self, reason: str, message: str) -> None:
         session, self._session = self._session, None
@@ -258,9 +300,12 @@ class Director:
                 desired = replace(desired, interrupt=True)
             outcome = session.converge(desired, self._owned())
             session.tend(desired)
-        except (ConnectionLost, Leaving) as lost:
-            self.lose("ConnectionLost", str(lost) or "OBS exits")
-            return answer | {"converged": False, "reason": "ConnectionLost", "message": str(lost)}
+        except ConnectionLost as lost:
+            self.lost(lost)
+            return answer | {"converged": False, "reason": self._fault[0], "message": self._fault[1]}
+        except Leaving:
+            self.lose("ObsExits", "OBS says that it exits")
+            return answer | {"converged": False, "reason": self._fault[0], "message": self._fault[1]}
         except ReadFault as fault:
             return answer | {"converged": False, "reason": "NotSettled", "message": str(fault)}
         self._remember()

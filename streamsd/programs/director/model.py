@@ -166,8 +166,9 @@ class Outputs:
 class Desired:
     """The desired document. `digests` name its parts' contents without saying secrets: `scenes`, `structure` (what
     takes a collection reload), `profile` (what takes stopped outputs). `prune`: what is not declared goes;
-    `interrupt`: a running output may be stopped and started for a change that needs it. `stream_encoder`: the
-    advanced mode's encoder settings, which OBS reads from a file of the profile."""
+    `interrupt`: a running output may be stopped and started for a change that needs it. `answer_within`: seconds after
+    which an OBS that does not answer counts as hanging. `stream_encoder`: the advanced mode's encoder settings, which
+    OBS reads from a file of the profile."""
 
     digests: Mapping[str, str]
     studio: Studio
@@ -176,6 +177,7 @@ class Desired:
     collection: str
     prune: bool
     interrupt: bool
+    answer_within: float
     stream_encoder: Settings | None = None
 
 

@@ -25,6 +25,12 @@ CONNECTING = 45.0
 """Seconds an output may take from being asked to start until it has started or failed. Until OBS says which, it must
 not be asked again: a second StartStream while the first one connects has crashed OBS."""
 
+STOPPED_LONG = 10.0
+"""Seconds that an output may still be active after OBS said that it has stopped (seen: a reconnect that hung)."""
+
+STOPS = 3
+"""Stops in a row that come to nothing, after which only a new OBS helps."""
+
 LEAST_PAUSE = 1.0
 """Seconds between two starts in any case."""
 
@@ -51,7 +57,8 @@ _STOP = {
 @dataclass(slots=True)
 class Kept:
     """One output as it was last seen. `tries`: starts since bytes last moved on. `starting_until`: when a start that
-    OBS has not told the end of counts as over; 0 when there is none."""
+    OBS has not told the end of counts as over; 0 when there is none. `stopped`: when OBS said that it has stopped; 0
+    when it has not. `stops`: how often it was stopped in vain, the last time at `asked_to_stop`."""
 
     active: bool = False
     available: bool = True
@@ -64,6 +71,9 @@ class Kept:
     starts: int = 0
     starting_until: float = 0.0
     last_start: float = 0.0
+    stopped: float = 0.0
+    stops: int = 0
+    asked_to_stop: float = 0.0
     status: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
@@ -91,6 +101,9 @@ class OutputKeeper:
                 kept.moved = now
                 if was and count > kept.bytes and not kept.reconnecting:
                     kept.tries = 0
+                    kept.stops, kept.stopped = 0, 0.0
+            if not kept.active:
+                kept.stops, kept.stopped, kept.asked_to_stop = 0, 0.0, 0.0
             kept.bytes = count
             if kept.active or now > kept.starting_until:
                 kept.starting_until = 0.0
@@ -107,8 +120,12 @@ class OutputKeeper:
         match state.removeprefix("OBS_WEBSOCKET_OUTPUT_"):
             case "STARTING":
                 kept.starting_until = time.monotonic() + CONNECTING
-            case "STARTED" | "STOPPED":
+                kept.stopped = 0.0
+            case "STARTED":
+                kept.starting_until = kept.stopped = 0.0
+            case "STOPPED":
                 kept.starting_until = 0.0
+                kept.stopped = time.monotonic()
             case _:
                 pass
 
@@ -124,16 +141,45 @@ class OutputKeeper:
             elif on:
                 findings.extend(self._on(name, kept))
             elif kept.active or kept.starting_until:
-                self._ask(_STOP[name])
+                findings.extend(self._off(name, kept))
         return findings
+
+    @property
+    def stuck(self) -> str:
+        """Which output no stop ends any more, in words; empty while there is none, and while another one works well:
+        a new OBS would take that off the air."""
+        stuck = [name for name, kept in self.outputs.items() if kept.stops >= STOPS]
+        others = [name for name in self.active if name not in stuck and not self.outputs[name].reconnecting]
+        if not stuck or others:
+            return ""
+        return f"the {stuck[0].value} neither goes on nor ends"
+
+    def _off(self, name: OutputName, kept: Kept) -> Iterable[Impossible]:
+        """Asked again and again, since one that still connects refuses; counted when it had its time to end."""
+        now = time.monotonic()
+        if kept.active and now - kept.asked_to_stop > STALL:
+            self._stop(name, kept, now)
+        else:
+            self._ask(_STOP[name])
+        yield from _stuck(name, kept)
+
+    def _stop(self, name: OutputName, kept: Kept, now: float) -> None:
+        self._ask(_STOP[name])
+        kept.asked_to_stop = now
+        kept.stops += 1
 
     def _on(self, name: OutputName, kept: Kept) -> Iterable[Impossible]:
         now = time.monotonic()
-        if kept.active and now - kept.moved > STALL:
-            self._ask(_STOP[name])
+        ended = kept.stopped and now - kept.stopped > STOPPED_LONG
+        if kept.active and (now - kept.moved > STALL or ended):
+            self._stop(name, kept, now)
             kept.moved = now
+            kept.stopped = now if ended else 0.0
             kept.next_try = now + 1.0
-            yield Impossible("OutputStuck", name.value, f"no byte for {STALL:.0f} s: stopped, to be started again")
+            why = "OBS says that it has stopped, and it has not" if ended else f"no byte for {STALL:.0f} s"
+            yield Impossible("OutputStuck", name.value, f"{why}: stopped, to be started again")
+        elif kept.stops > 1:
+            yield from _stuck(name, kept)
         elif kept.active and kept.tries > 1 and (kept.reconnecting or kept.bytes == 0):
             yield Impossible("OutputConnecting", name.value, f"not through yet, attempt {kept.tries}")
         elif kept.active and kept.reconnecting:
@@ -206,6 +252,11 @@ class OutputKeeper:
         """A request whose refusal is only said: the next look shows what is."""
         answer = self._client.batch([Request(type)])[0]
         return "" if answer.ok else f"{type}: {answer.comment or 'refused'} ({answer.code})"
+
+
+def _stuck(name: OutputName, kept: Kept) -> Iterable[Impossible]:
+    if kept.stops > 1:
+        yield Impossible("OutputStuck", name.value, f"it was stopped {kept.stops} times, and is still active")
 
 
 def _wishes(wanted: Outputs) -> dict[OutputName, bool | None]:

@@ -45,6 +45,7 @@ class _Wire:
     collection: str
     prune: bool
     interrupt: bool
+    answer_within: float
     outputs: dict[str, bool | None]
     scenes: list[dict[str, Any]]
     inputs: dict[str, dict[str, Any]]
@@ -69,6 +70,7 @@ class _Wire:
             collection=self.collection,
             prune=self.prune,
             interrupt=self.interrupt,
+            answer_within=self.answer_within,
             outputs=_of(model.Outputs, self.outputs),
             studio=model.Studio(
                 scenes=scenes,

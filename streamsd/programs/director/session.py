@@ -78,6 +78,20 @@ class Timing:
     failures: int = 0
 
 
+class Movement:
+    """For how long a figure has stood still."""
+
+    def __init__(self) -> None:
+        self._last: object = None
+        self._moved = 0.0
+
+    def still(self, figure: object, now: float) -> float:
+        """Seconds since it last changed; 0 for one that is not known."""
+        if figure is None or figure != self._last:
+            self._last, self._moved = figure, now
+        return now - self._moved
+
+
 class Session:
     """Raises ConnectionLost from anything; Leaving from `take_events`."""
 
@@ -94,6 +108,7 @@ class Session:
         self.mutating = 0
         self.events: deque[dict[str, JsonValue]] = deque(maxlen=30)
         self.stats: Data = {}
+        self._drawn = Movement()
         self.due = Timing()
         self._switching = False
 
@@ -189,6 +204,15 @@ class Session:
         if self.outcome is not None:
             self.output_findings = tuple(self.outputs.tend(wanted))
         self.due.tend = time.monotonic() + 1.0
+
+    def hangs(self, within: float) -> str:
+        """Why OBS is to be started anew though it answers; empty while it need not. `within`: seconds without a
+        frame. What is stuck waits for what runs well beside it."""
+        frames = self.stats.get("renderTotalFrames")
+        still = self._drawn.still(frames, time.monotonic())
+        if still > within:
+            return f"OBS has drawn no frame for {still:.0f} s"
+        return self.outputs.stuck
 
     def findings(self) -> tuple[Impossible, ...]:
         """What is wrong now."""

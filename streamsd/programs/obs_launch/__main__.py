@@ -44,7 +44,7 @@ def main() -> int:
     with subprocess.Popen(launch.argv, preexec_fn=tie, process_group=0) as obs:  # noqa: PLW1509  # no threads here
         asked = not _ended(obs, None, {signal.SIGTERM, signal.SIGINT})
         if asked:
-            _end(obs)
+            _end(obs, hangs=launch.complaint.exists())
         code = obs.wait()
     if asked:
         return 0
@@ -64,7 +64,12 @@ def _ended(obs: subprocess.Popen[bytes], seconds: float | None, stops: set[signa
     return True
 
 
-def _end(obs: subprocess.Popen[bytes]) -> None:
+def _end(obs: subprocess.Popen[bytes], *, hangs: bool) -> None:
+    """One that hangs takes no wish to close its window."""
+    if hangs:
+        sys.stderr.write("OBS hangs: killed\n")
+        obs.kill()
+        return
     try:
         close_window(os.environ["DISPLAY"], None, _TITLE)
         if _ended(obs, CLOSE_WITHIN, set()):

@@ -17,7 +17,8 @@ PLACEHOLDER = "@password@"
 @dataclass(frozen=True, slots=True)
 class Launch:
     """The launch document. `ini`: file to section to key to value, set within what is there; `json`: file to keys,
-    likewise; `once`: files written only where there are none. Paths are relative to `config`."""
+    likewise; `once`: files written only where there are none. Paths are relative to `config`. `complaint`: a file that
+    is there when OBS hangs."""
 
     argv: tuple[str, ...]
     config: Path
@@ -25,6 +26,7 @@ class Launch:
     ini: dict[str, dict[str, dict[str, str]]]
     json: dict[str, dict[str, Any]]
     once: dict[str, str]
+    complaint: Path
 
     @classmethod
     def read(cls, path: Path, *more: Path) -> Launch:
@@ -42,11 +44,13 @@ class Launch:
             ini=ini,
             json=data["json"],
             once=data["once"],
+            complaint=Path(data["complaint"]),
         )
 
 
 def prepare(launch: Launch) -> None:
     """Bring the files to what is declared, each 0600. OSError when they cannot be written."""
+    launch.complaint.unlink(missing_ok=True)  # it was about an OBS that has ended
     password = launch.password_file.read_text().strip()
     for name, sections in launch.ini.items():
         path = launch.config / name

@@ -18,6 +18,7 @@ from streamsd.core.unit import (
     FileExists,
     FileGrows,
     HttpOk,
+    NoComplaint,
     ProcessAlive,
     Reports,
     SocketAnswers,
@@ -28,7 +29,7 @@ from streamsd.core.unit import (
 )
 from streamsd.runtime.probes.answer import Answer, Asker, Question
 from streamsd.runtime.probes.commands import CommandSucceeds
-from streamsd.runtime.probes.files import Exists, Grows, Reported
+from streamsd.runtime.probes.files import Exists, Grows, Reported, Uncriticised
 from streamsd.runtime.probes.http import Answers
 from streamsd.runtime.probes.processes import Lives
 from streamsd.runtime.probes.progress import Advances, Progress, read_progress
@@ -69,6 +70,8 @@ def _question(check: Check, env: Mapping[str, str]) -> Question:
             return CommandSucceeds(argv, env)
         case Reports(path):
             return Reported(path)
+        case NoComplaint(path):
+            return Uncriticised(path)
         case _:
             assert_never(check)
 

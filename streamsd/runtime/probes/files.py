@@ -11,6 +11,8 @@ from streamsd.core.report import JsonValue, Report, read_report
 from streamsd.runtime.probes.answer import Answer, Movement
 from streamsd.runtime.probes.processes import is_of
 
+_LONGEST_LINE = 300
+
 
 class Exists:
     """The file exists and is not empty."""
@@ -74,6 +76,20 @@ class Reported:
         if self._movement.moves(report.beat):
             return Answer(True, _words(report, "ready"), report.observed)
         return Answer(False, f"its beat stands still for {self._movement.still():.0f}s", report.observed)
+
+
+class Uncriticised:
+    """Nobody complains; else the first line of the complaint."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def put(self, pid: int) -> Answer:
+        try:
+            with self._path.open(encoding="utf-8", errors="replace") as file:
+                return Answer(False, file.readline(_LONGEST_LINE).strip() or "it hangs")
+        except FileNotFoundError:
+            return Answer(True, "nobody complains")
 
 
 def _words(report: Report, otherwise: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 from tests.contract.obs_rig import free_port
 from tests.e2e.browser.chromium import chromium
 from tests.e2e.host import Host, alive
-from tests.e2e.obs.test_obs import _obs_of, _operate
+from tests.e2e.obs.instance import Instance
 from tests.programs_needed import need, need_module
 
 PROFILE = """
@@ -84,12 +84,12 @@ def test_obs_streams_to_a_stream_of_its_profile_and_comes_back(host: Host) -> No
 
     # the key is random, and nobody is told
     key = _key(host)
-    told = json.dumps(_operate(host, "read")) + host.cli("describe", "Stream/show").stdout + host.log()
+    told = json.dumps(Instance(host).operate("read")) + host.cli("describe", "Stream/show").stdout + host.log()
     assert key not in told
 
 
 def _kill_and_recover(host: Host, before: dict[str, int]) -> None:
-    obs = _obs_of(before["Obs/studio/obs"])
+    obs = Instance(host).obs_pid()
     os.kill(obs, signal.SIGKILL)
     host.until(lambda: not alive(obs), "OBS is dead")
     host.until(lambda: _observed(host).get("publishers_seen") == 2, "it publishes again")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
+import pytest
+
 from streamsd.programs.director.changes import OutputName
 from streamsd.programs.director.client import Answer, Client, Request
 from streamsd.programs.director.model import Outputs
-from streamsd.programs.director.outputs import OutputKeeper
+from streamsd.programs.director.outputs import STALL, STOPPED_LONG, STOPS, OutputKeeper
 
 ON = Outputs(stream=True)
 
@@ -18,6 +20,7 @@ class Statuses:
 
     def __init__(self) -> None:
         self.stream: dict[str, Any] = {"outputActive": False, "outputBytes": 0}
+        self.record: dict[str, Any] = {"outputActive": False}
         self.asked: list[str] = []
 
     def batch(self, requests: Sequence[Request]) -> list[Answer]:
@@ -28,12 +31,26 @@ class Statuses:
             case "GetStreamStatus":
                 return Answer(dict(self.stream), 100, "")
             case "GetRecordStatus":
-                return Answer({"outputActive": False}, 100, "")
+                return Answer(dict(self.record), 100, "")
             case "GetReplayBufferStatus" | "GetVirtualCamStatus":
                 return Answer({}, 604, "not available")
             case _:
                 self.asked.append(type)
                 return Answer({}, 100, "")
+
+
+class Clock:
+    """The monotonic clock of the keeper."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("streamsd.programs.director.outputs.time.monotonic", lambda: made.now)
+    return made
 
 
 def keeper() -> tuple[Statuses, OutputKeeper]:
@@ -100,6 +117,39 @@ def test_what_is_not_wanted_is_stopped_and_what_is_not_declared_is_left() -> Non
     assert statuses.asked == []
     turn(kept, Outputs(stream=False))
     assert statuses.asked == ["StopStream"]
+
+
+def test_one_that_says_it_stopped_and_stays_active_takes_a_new_obs(clock: Clock) -> None:
+    statuses, kept = keeper()
+    statuses.stream = {"outputActive": True, "outputBytes": 100}
+    kept.told(OutputName.STREAM, "OBS_WEBSOCKET_OUTPUT_STARTED")
+    turn(kept)
+    kept.told(OutputName.STREAM, "OBS_WEBSOCKET_OUTPUT_STOPPED")
+    clock.now += STOPPED_LONG - 1
+    assert turn(kept) == []
+    for attempt in range(1, STOPS + 1):
+        assert kept.stuck == ""
+        clock.now += STOPPED_LONG + 1
+        assert turn(kept) == ["OutputStuck"]
+        assert statuses.asked == ["StopStream"] * attempt
+    assert kept.stuck == "the stream neither goes on nor ends"
+    statuses.record = {"outputActive": True, "outputBytes": 1}
+    turn(kept)
+    assert kept.stuck == "", "a recording that goes on is not broken off"
+    statuses.record = {"outputActive": False}
+    statuses.stream = {"outputActive": False, "outputBytes": 0}
+    turn(kept)
+    assert kept.stuck == ""
+
+
+def test_one_that_is_not_wanted_and_does_not_end_takes_a_new_obs(clock: Clock) -> None:
+    statuses, kept = keeper()
+    statuses.stream = {"outputActive": True, "outputBytes": 100}
+    for _ in range(STOPS):
+        turn(kept, Outputs(stream=False))
+        clock.now += STALL + 1
+    turn(kept, Outputs(stream=False))
+    assert kept.stuck
 
 
 def test_an_output_that_the_host_has_not_is_told() -> None:

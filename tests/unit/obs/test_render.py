@@ -38,7 +38,7 @@ def test_the_launcher_sets_its_keys_and_leaves_the_rest(tmp_path: Path) -> None:
     made = instance(tmp_path / "home")
     password = tmp_path / "password"
     password.write_text("geheim\n")
-    text = launch_document(made, password)
+    text = launch_document(made, password, tmp_path / "complaint")
     assert "geheim" not in text
     document = tmp_path / "launch.json"
     document.write_text(text)
