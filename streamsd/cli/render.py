@@ -161,8 +161,10 @@ def _problem_lines(status: StatusAnswer) -> list[str]:
             lines.append(f"{name}  {kind}: {condition['reason']}" + (f": {message}" if message else ""))
     for problem in status["problems"]:
         where = f"{problem['file']}:{problem['line']}:{problem['column']}: " if problem["file"] else ""
-        lines.append(f"{paint('refused', Colour.RED)}  {where}{problem['message']} [{problem['code']}]")
-    if status["problems"]:
+        refused = problem["severity"] == "error"
+        word = paint("refused", Colour.RED) if refused else paint("warning", Colour.YELLOW)
+        lines.append(f"{word}  {where}{problem['message']} [{problem['code']}]")
+    if any(problem["severity"] == "error" for problem in status["problems"]):
         lines.append(_ONE_BEFORE if status["generation"] else _NONE_BEFORE)
     return lines
 

@@ -14,6 +14,8 @@ from streamsd.engine.phase import Phase
 from streamsd.engine.plan import Action
 from streamsd.engine.world import World
 
+NOT_READY = "NotReady"
+
 _IN_VAIN = 3
 """Failed changes in a row after which waiting for the next one is in vain."""
 
@@ -55,9 +57,10 @@ def judge(
             Verdict(ConditionType.DRIFTED, False, "Held", ""),
         )
     seen = world.measured.get(address)
-    lacks = [finding for unit in desired.compiled.units if (finding := _lack(unit, world))]
+    measured = seen.findings if seen else ()
+    lacks = [_reasoned(lack, measured) for unit in desired.compiled.units if (lack := _lack(unit, world))]
     needed = [finding for finding in lacks if finding.role in desired.required]
-    findings = [*lacks, *(seen.findings if seen else ())]
+    findings = [*lacks, *(finding for finding in measured if finding not in lacks)]
     looping = next((u for u in desired.compiled.units if _gave_up(u, world)), None)
     return (
         Verdict(ConditionType.ACCEPTED, True, "Valid", ""),
@@ -145,8 +148,15 @@ def _lack(unit: Unit, world: World) -> Finding | None:
                 return None
             ready = world.ready.get(unit.id)
             if ready is None:
-                return Finding("NotReady", f"{role} has not been asked yet", role)
-            return None if ready[0] else Finding("NotReady", f"{role}: {ready[1]}", role)
+                return Finding(NOT_READY, f"{role} has not been asked yet", role)
+            return None if ready[0] else Finding(NOT_READY, f"{role}: {ready[1]}", role)
+
+
+def _reasoned(lack: Finding, measured: tuple[Finding, ...]) -> Finding:
+    """Why a process is not ready by its own word, where it has one: more than that its probe says no."""
+    if lack.reason != NOT_READY:
+        return lack
+    return next((finding for finding in measured if finding.role == lack.role), lack)
 
 
 def _failing(unit: Unit, world: World) -> bool:

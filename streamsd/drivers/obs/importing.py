@@ -55,6 +55,10 @@ def profile_of(studio: Mapping[str, Any], instance: str) -> Json:
         obs |= _video(studio["video"])
     if studio.get("program"):
         obs["program"] = names[studio["program"]]
+    if studio.get("studio_mode"):
+        obs["studio_mode"] = True
+        if studio.get("preview"):
+            obs["preview"] = names[studio["preview"]]
     if studio.get("transition"):
         obs["transition"] = {"name": studio["transition"]}
         if studio.get("transition_ms") is not None:
@@ -66,7 +70,7 @@ def profile_of(studio: Mapping[str, Any], instance: str) -> Json:
             for name, t in transitions.items()
         }
     if shared:
-        obs["sources"] = {name: writer.source(name) for name in shared if shown[name]}
+        obs["sources"] = {name: writer.source(name) for name in sorted(shared) if shown[name]}
     scenes = {names[name]: writer.scene(name, content) for name, content in studio["scenes"].items()}
     return {"version": 1, "obs": {instance: obs}, "scenes": scenes}
 

@@ -268,7 +268,10 @@ class Director:
         return self._session.client
 
     def read(self) -> Studio:
-        return Reader(self.client()).read(self._desired.studio.parameters if self._desired else ())
+        client = self.client()
+        if self._session is None or self._desired is None:
+            return Reader(client).read()
+        return self._session.read(self._desired)
 
     def overrides(self) -> Overrides:
         return self._state.overrides

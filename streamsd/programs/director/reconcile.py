@@ -67,9 +67,9 @@ class Reconciler:
             try:
                 switched = self._home(desired)
             except RequestFault as fault:
-                return Outcome(self._read(desired), mutating, rounds, refused=(_fault("collection", fault),))
+                return Outcome(self.read(desired), mutating, rounds, refused=(_fault("collection", fault),))
             mutating += switched
-            found = self._read(desired)
+            found = self.read(desired)
             rounds += 1
             comparison = Comparison(
                 desired, found, self._reader, owned, frozenset(self.kept), has_files=self._files is not None
@@ -211,7 +211,8 @@ class Reconciler:
 
     # ---- reading ------------------------------------------------------------------------------------------------
 
-    def _read(self, desired: Desired) -> Studio:
+    def read(self, desired: Desired) -> Studio:
+        """All that OBS holds. ReadFault when it does not hold still."""
         found = self._reader.read(desired.studio.parameters)
         return self._with_transition_settings(desired, found)
 

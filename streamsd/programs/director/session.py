@@ -12,7 +12,7 @@ from streamsd.programs.director.captures import Captures
 from streamsd.programs.director.changes import Impossible, OutputName
 from streamsd.programs.director.client import Client, Data, ObsEvent, Request
 from streamsd.programs.director.collection import CollectionFile
-from streamsd.programs.director.model import Desired, Owned
+from streamsd.programs.director.model import Desired, Owned, Studio
 from streamsd.programs.director.outputs import OutputKeeper
 from streamsd.programs.director.readback import Reader, ReadFault
 from streamsd.programs.director.reconcile import Outcome, Reconciler
@@ -115,6 +115,10 @@ class Session:
     @property
     def kept(self) -> frozenset[tuple[str, str]]:
         return frozenset(self._reconciler.kept)
+
+    def read(self, desired: Desired) -> Studio:
+        """What OBS holds now. ReadFault when it does not hold still."""
+        return self._reconciler.read(desired)
 
     def next_due(self) -> float:
         return min(self.due.converge, self.due.tend)

@@ -147,6 +147,27 @@ def test_status() -> None:
     golden("status", status_lines(answer))
 
 
+def test_a_warning_refuses_nothing() -> None:
+    answer = status(resource("App/clock", True, [condition("Ready", True, "Serving")]))
+    answer["problems"] = [
+        {
+            "code": "secret-inline",
+            "severity": "warning",
+            "message": "the secret key stands in the profile itself",
+            "hint": "put it in a file of mode 600 and write ${secret:file:PATH}",
+            "file": "/etc/streamsd/profile.yaml",
+            "line": 4,
+            "column": 7,
+            "end_line": 4,
+            "end_column": 10,
+            "path": "obs.studio.stream.key",
+        }
+    ]
+    said = "\n".join(status_lines(answer))
+    assert "warning  /etc/streamsd/profile.yaml:4:7: the secret key" in said
+    assert "refused" not in said
+
+
 def test_status_of_a_first_profile_that_was_refused() -> None:
     answer = status()
     answer["generation"] = answer["observed_generation"] = 0
