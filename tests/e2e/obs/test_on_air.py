@@ -9,6 +9,7 @@ import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -166,6 +167,51 @@ def test_a_killed_obs_is_back_on_air_as_declared_without_a_dialog(on_air: OnAir)
     assert on_air.obs.pids()["director"] == director
     (shown,) = on_air.obs.windows()
     assert "Profile: streamsd" in shown
+
+
+LAMP = '- {name: lamp, color: {color: "#ff0000", size: 100x100}, position: [400, 100]}'
+
+BAD = {
+    "an input kind": ("- {name: lamp, input: {kind: @color_sorce_v3}}", "did you mean 'color_source_v3'?"),
+    "a setting": ("- {name: lamp, input: {kind: color_source_v3, settings: {colour: @1}}}", "did you mean 'color'?"),
+    "a filter kind": (
+        f"{LAMP[:-1]}, filters: [{{name: f, kind: @colour_filter_v2}}]}}",
+        "did you mean 'color_filter_v2'?",
+    ),
+    "a filter's setting": (
+        f"{LAMP[:-1]}, filters: [{{name: f, kind: crop_filter, settings: {{lefft: @1}}}}]}}",
+        "did you mean 'left'?",
+    ),
+    "an image": ("- {name: lamp, image: {file: @nowhere.png}}", "nowhere.png does not exist"),
+    "a cycle of nested scenes": (
+        "- {scene: @two}\n  two:\n    items: [{scene: main}]\n  three:\n    items:",
+        "Scene/main -> Scene/two -> Scene/main",
+    ),
+}
+"""`@` is where the mistake begins."""
+
+
+def test_a_mistake_is_told_with_its_place_before_anything_is_touched(on_air: OnAir) -> None:
+    before, pids, sent = on_air.server.streams(), on_air.host.pids(), on_air.obs.operate("status")["requests_sent"]
+
+    def mistakes() -> list[dict[str, Any]]:
+        problems = Client(on_air.host.settings).get("/v1/status")["problems"]
+        return [problem for problem in problems if problem["severity"] == "error"]
+
+    for what, (item, words) in BAD.items():
+        text = on_air.show.replace(LAMP, item)
+        place = text.index("@")
+        on_air.host.write(text.replace("@", ""))
+        on_air.until(mistakes, f"{what} is refused")
+        (problem,) = mistakes()
+        assert words in problem["message"] + problem["hint"], what
+        where = (text.count("\n", 0, place) + 1, place - text.rfind("\n", 0, place))
+        assert (problem["line"], problem["column"]) == where, what
+        on_air.host.write(on_air.show)
+        on_air.until(lambda: not mistakes(), "the profile is good again")
+    assert on_air.host.pids() == pids
+    assert on_air.server.streams() == before
+    assert on_air.obs.operate("status")["requests_sent"] == sent
 
 
 @pytest.mark.slow
