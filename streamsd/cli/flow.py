@@ -209,11 +209,11 @@ def _one(resources: Mapping[str, Resource[FlowSpec]], name: str | None) -> Resou
 def _compiled(resource: Resource[FlowSpec]) -> FlowPlan:
     from streamsd.core.diagnostics import ProblemsError
     from streamsd.flow.compiler import compile_flow
-    from streamsd.flow.standing import Standing
+    from streamsd.flow.standing import Files, Standing
 
     base = resource.base.absolute()
     try:
-        return compile_flow(resource.spec, Standing(base), base)
+        return compile_flow(resource.spec, Standing(base, Files.READ), base)
     except ProblemsError as fault:
         _refuse(resource, list(fault.problems))
         raise
@@ -221,22 +221,13 @@ def _compiled(resource: Resource[FlowSpec]) -> FlowPlan:
 
 def _refuse(resource: Resource[FlowSpec], problems: list[Problem]) -> None:
     """Failure when there are problems, each with its place in the text."""
-    from streamsd.core.diagnostics import Diagnostic
+    from streamsd.core.kind import diagnostic
+    from streamsd.kinds import load_kinds
 
     if not problems:
         return
-    prefix = ("flows", resource.address.name)
-    told = [
-        Diagnostic(
-            problem.code,
-            problem.message,
-            problem.hint,
-            resource.locate(problem.path) or resource.locate(()),
-            (*prefix, *problem.path),
-            problem.severity,
-        ).to_json()
-        for problem in problems
-    ]
+    kind, name = load_kinds().named("Flow"), resource.address.name
+    told = [diagnostic(kind, name, resource.locate, problem).to_json() for problem in problems]
     raise Failure(f"the flow {resource.address.name} cannot run", code="invalid-flow", diagnostics=told)
 
 

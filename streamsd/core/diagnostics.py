@@ -11,6 +11,7 @@ from typing import TypeAlias
 from streamsd.core.answers import DiagnosticAnswer
 
 FieldPath: TypeAlias = tuple[str | int, ...]
+Span: TypeAlias = tuple[int, int]
 
 
 class Severity(StrEnum):
@@ -34,13 +35,15 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A fault found by somebody who knows a resource's spec but not its text: `path` is relative to the spec."""
+    """A fault found by somebody who knows a resource's spec but not its text: `path` is relative to the spec. `within`:
+    the characters of the text there that are meant (from 0, the end exclusive), where it is not all of it."""
 
     code: str
     message: str
     hint: str = ""
     path: FieldPath = ()
     severity: Severity = Severity.ERROR
+    within: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
 from streamsd.core.address import Address
-from streamsd.core.diagnostics import FieldPath, Problem, Source
+from streamsd.core.diagnostics import Diagnostic, FieldPath, Problem, Source, Span
 from streamsd.core.report import JsonValue
 from streamsd.core.runtime import ObservedUnit
 from streamsd.core.unit import Unit
@@ -116,13 +116,23 @@ class Observation:
     """What an operator has switched by hand, which is left so until it is reset; empty: nothing."""
 
 
+class Locate(Protocol):
+    """The place in the text of a path inside a spec, or of some characters of the text at that path."""
+
+    def __call__(self, path: FieldPath, within: Span | None = None) -> Source | None: ...
+
+
+def _nowhere(path: FieldPath, within: Span | None = None) -> Source | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Resource(Generic[SpecT]):
-    """A declared thing. `locate` gives the place in the text of a path inside the spec."""
+    """A declared thing."""
 
     address: Address
     spec: SpecT
-    locate: Callable[[FieldPath], Source | None] = field(default=lambda path: None, compare=False)
+    locate: Locate = field(default=_nowhere, compare=False)
     base: Path = field(default=Path(), compare=False)
     """The directory of the file that declares it: what relative paths in the spec are relative to."""
 
@@ -172,8 +182,13 @@ class Kind(ABC, Generic[SpecT]):
     """One sentence for schema, reference and CLI."""
     spec: ClassVar[type[Spec]]
 
+    def check_spec(self, name: str, spec: SpecT) -> Iterable[Problem]:
+        """What is wrong with the spec of `name` that its types cannot say: fields that do not fit each other, the
+        expressions in it. Pure, and quick: asked for wherever a profile is read."""
+        return ()
+
     def check(self, resource: Resource[SpecT], context: Context) -> Iterable[Problem]:
-        """What is wrong with a spec that its types cannot say: missing programs, files, values that do not fit."""
+        """What is wrong with it on this host: missing programs, files. Asked for once the whole profile is valid."""
         return ()
 
     @abstractmethod
@@ -204,6 +219,13 @@ class OperationFault(Exception):
 
 class PatchFault(Exception):
     """A live change did not take."""
+
+
+def diagnostic(kind: Kind[Any], name: str, locate: Locate, problem: Problem) -> Diagnostic:
+    """A problem of the resource `name` as people are told it, with its place."""
+    at = locate(problem.path, problem.within) or locate(())
+    path = (kind.section, name, *problem.path)
+    return Diagnostic(problem.code, problem.message, problem.hint, at, path, problem.severity)
 
 
 class Registry:

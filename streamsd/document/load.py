@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from streamsd.core.address import Address
-from streamsd.core.diagnostics import Diagnostic, FieldPath, Severity, Source
-from streamsd.core.kind import Reference, Registry, Resource
+from streamsd.core.diagnostics import Diagnostic, FieldPath, Severity, Source, Span
+from streamsd.core.kind import Reference, Registry, Resource, diagnostic
 from streamsd.document.budget import Budget, TooLarge
 from streamsd.document.compose import VARS, Composer
 from streamsd.document.derive import KEY as EXTENDS
@@ -56,9 +56,9 @@ class _Locate:
 
     entry: Entry
 
-    def __call__(self, path: FieldPath) -> Source | None:
+    def __call__(self, path: FieldPath, within: Span | None = None) -> Source | None:
         entry = self.entry.placed
-        return locate(entry.key, entry.value, path)
+        return locate(entry.key, entry.value, path, within)
 
 
 def load(
@@ -118,10 +118,13 @@ class _Resources:
         made: dict[Address, Resource[Any]] = {}
         for address, entry in self._entries.items():
             kind = self._registry.named(address.kind)
-            checked = check(kind, entry, self._findings, (kind.section, address.name))
+            checked = check(kind, address.name, entry, self._findings)
             self._references[address] = checked.references
+            place = _Locate(entry)
+            for problem in checked.problems:
+                self._findings.add(diagnostic(kind, address.name, place, problem))
             if checked.spec is not None:
-                made[address] = Resource(address, checked.spec, _Locate(entry), self._directory(entry.key.file))
+                made[address] = Resource(address, checked.spec, place, self._directory(entry.key.file))
         check_references(self._references, declared, self._findings, self._locate, self._path)
         return made
 

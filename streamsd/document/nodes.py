@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
-from streamsd.core.diagnostics import FieldPath, Source
+from streamsd.core.diagnostics import FieldPath, Source, Span
 from streamsd.core.secret import Secret
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -179,8 +179,9 @@ def kind_of(node: Node) -> str:
             return "a text"
 
 
-def locate(key: ScalarNode, node: Node, path: FieldPath) -> Source:
-    """The place of a path inside a named node: of the value when it is there, else of the key it is missing under."""
+def locate(key: ScalarNode, node: Node, path: FieldPath, within: Span | None = None) -> Source:
+    """The place of a path inside a named node: of the value when it is there, else of the key it is missing under.
+    `within`: of these characters of the value, where the file has them as they are."""
     for part in path:
         if isinstance(node, MapNode) and isinstance(part, str) and part in node.entries:
             entry = node.entries[part].placed
@@ -191,7 +192,17 @@ def locate(key: ScalarNode, node: Node, path: FieldPath) -> Source:
                 key = node if isinstance(node, ScalarNode) else _start_of(node)
         else:
             return source_of(key)
-    return source_of(node) if path and isinstance(node, ScalarNode) and node.text else source_of(key)
+    if not (path and isinstance(node, ScalarNode) and node.text):
+        return source_of(key)
+    return _part_of(node, within) if within else source_of(node)
+
+
+def _part_of(node: ScalarNode, within: Span) -> Source:
+    """The place of some characters of a text that stands on one line and was written without escapes."""
+    start = node.column + (not node.plain)
+    if node.line != node.end_line or node.end_column - node.column != len(node.text) + 2 * (not node.plain):
+        return source_of(node)
+    return Source(node.file, node.line, start + within[0], node.line, start + max(within[1], within[0] + 1))
 
 
 def _start_of(node: MapNode) -> ScalarNode:

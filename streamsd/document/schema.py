@@ -47,7 +47,8 @@ EXPRESSED_BY_CODE = frozenset(
         "secret-file",
     }
 )
-"""Codes of faults that only streamsd finds: a profile with no others may satisfy the schema."""
+"""Codes of faults that only streamsd finds, beside what kinds say of a spec in code of their own: a profile with no
+others may satisfy the schema."""
 
 _EXPRESSION = {"$ref": "#/$defs/expression"}
 _EXPRESSION_ITSELF = {

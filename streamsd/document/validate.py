@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from streamsd.core.diagnostics import Diagnostic, FieldPath
+from streamsd.core.diagnostics import Diagnostic, FieldPath, Problem
 from streamsd.core.kind import Kind, Reference, Spec, references_of
 from streamsd.core.secret import MASK, Secret
 from streamsd.document.cache import CostCache
@@ -29,22 +29,27 @@ Plain: TypeAlias = "bool | int | float | str | Secret | list[Plain] | dict[str, 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A spec (None when it has errors), what it refers to, and where secrets stand in it that the file spells out."""
+    """A spec (None when it has errors), what it refers to, where secrets stand in it that the file spells out, and what
+    its kind says against it."""
 
     spec: Spec | None
     references: tuple[Reference, ...]
-    inline: tuple[FieldPath, ...]
+    inline: tuple[FieldPath, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 _CHECKED: CostCache[Checked] = CostCache(16 * 1024 * 1024)
 
 
-def check(kind: Kind[Any], entry: Entry, findings: Findings, prefix: FieldPath) -> Checked:
-    """Validate one resource, whose nodes hold no expressions any more."""
-    key = (kind.spec, entry.key.column, entry.raw) if entry.raw is not None and not entry.value.dynamic else None
+def check(kind: Kind[Any], name: str, entry: Entry, findings: Findings) -> Checked:
+    """Validate the resource `name`, whose nodes hold no expressions any more."""
+    prefix = (kind.section, name)
+    key = (kind, entry.key.column, entry.raw) if entry.raw is not None and not entry.value.dynamic else None
     checked = _CHECKED.get(key) if key else None
     if checked is None:
         checked = _check(kind.spec, entry.placed, findings, prefix)
+        if checked.spec is not None:
+            checked = replace(checked, problems=tuple(kind.check_spec(name, checked.spec)))
         if checked.spec is not None and key is not None and entry.raw is not None:
             _CHECKED.put(key, checked, 8 * len(entry.raw))
     for path in checked.inline:
@@ -67,7 +72,7 @@ def _check(model: type[Spec], entry: Entry, findings: Findings, prefix: FieldPat
     except ValidationError as error:
         if findings.full:
             findings.leave_out(error.error_count())
-            return Checked(None, (), ())
+            return Checked(None, ())
         texts = {_node_path(value, e["loc"]) for e in error.errors() if e["type"] == "string_type"}
         retyped = _as_text(value, texts, ()) if texts else value
         try:
@@ -77,13 +82,13 @@ def _check(model: type[Spec], entry: Entry, findings: Findings, prefix: FieldPat
         except ValidationError as last:
             errors = last.errors(include_url=False, include_input=False)
             findings.extend(explain(errors, model, Entry(entry.key, retyped), prefix))
-            return Checked(None, _references_despite(model, retyped, errors), ())
+            return Checked(None, _references_despite(model, retyped, errors))
         value = retyped
     overlooked = list(_overlooked(model, value))
     if overlooked:
         named = Entry(entry.key, value)
         findings.extend(say(path, named, prefix) for say, path in overlooked)
-        return Checked(None, tuple(references_of(spec)), ())
+        return Checked(None, tuple(references_of(spec)))
     inline = tuple(_inline_secrets(spec, value, ())) if holds_secrets(model) else ()
     return Checked(spec, tuple(references_of(spec)), inline)
 

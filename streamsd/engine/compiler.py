@@ -12,7 +12,7 @@ from typing import Any
 
 from streamsd.core.address import Address
 from streamsd.core.diagnostics import Diagnostic, Problem, ProblemsError, Severity
-from streamsd.core.kind import Claim, Reference, Registry, Resource, references_of
+from streamsd.core.kind import Claim, Reference, Registry, Resource, diagnostic, references_of
 from streamsd.core.unit import spec_hash
 from streamsd.engine.context import HostContext
 from streamsd.engine.desired import Desired, dependency_order
@@ -118,9 +118,8 @@ class Compiler:
         return problems, desired
 
     def _located(self, resource: Resource[Any], problem: Problem) -> Diagnostic:
-        at = resource.locate(problem.path) or resource.locate(())
-        path = (self._registry.named(resource.address.kind).section, resource.address.name, *problem.path)
-        return Diagnostic(problem.code, problem.message, problem.hint, at, path, severity=problem.severity)
+        kind = self._registry.named(resource.address.kind)
+        return diagnostic(kind, resource.address.name, resource.locate, problem)
 
 
 def _collisions(

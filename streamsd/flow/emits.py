@@ -7,14 +7,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from streamsd.core.diagnostics import name_hint
 from streamsd.flow.aggregates import AGGREGATES, COUNT, MAX_COLLECTED, Aggregate, Slot
 from streamsd.flow.expressions.check import Checker
+from streamsd.flow.expressions.functions import FUNCTIONS, SPECIAL
 from streamsd.flow.expressions.source import Source
 from streamsd.flow.expressions.typed import Pool, Scope, Typed
 from streamsd.flow.records import has_objects, plain
 from streamsd.flow.types import COMPUTED_TIME, FLOAT, INT, NUMBER, TIME, Base
 
 _HASHABLE = (Base.ANY, Base.STR, Base.INT, Base.BOOL, Base.FLOAT, Base.TIME, Base.NUMBER, Base.BYTES)
+_ALSO = {
+    "avg": "mean",
+    "average": "mean",
+    "std": "stddev",
+    "var": "variance",
+    "percentile": "quantile",
+    "uniq": "distinct",
+}
+"""What others call our aggregates."""
 
 
 @dataclass
@@ -154,6 +165,10 @@ class _Aggregated(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.expr:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         aggregate = AGGREGATES.get(name)
+        if name and aggregate is None and name not in FUNCTIONS and name not in SPECIAL:
+            known = [*AGGREGATES, *FUNCTIONS, *SPECIAL]
+            hint = f"write {_ALSO[name]}(…)" if name in _ALSO else name_hint(name, known, "aggregates and functions")
+            raise self.source.error(node.func, f"unknown aggregate or function {name!r}", hint)
         if aggregate is None or (name in ("min", "max") and len(node.args) > 1):
             node.args = [self.visit(argument) for argument in node.args]
             return node

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from streamsd.core.diagnostics import FieldPath, Problem
+from streamsd.flow.custom import Batch, function_of
 from streamsd.flow.expressions.names import NAMES
 from streamsd.flow.expressions.typed import Pool
-from streamsd.flow.faults import ROW_ERRORS, RowFault
-from streamsd.flow.records import Decode, lean_decoder, record_of, struct_of
+from streamsd.flow.records import Decode, lean_decoder, record_of
 from streamsd.flow.rows import LeanRow, Row, Writer
 from streamsd.flow.spec.steps import Custom, Step
 from streamsd.flow.spec.words import read_type
@@ -82,11 +79,11 @@ class LoopBuilder:
             self.steps.step(step, path)
 
     def _custom(self, custom: Custom, path: FieldPath) -> None:
-        function = _load(self._base / custom.file, custom.function, path, self.problems)
+        function = function_of(self._base / custom.file, custom.function, self._standing.files, path, self.problems)
         schema = {name: read_type(kind) for name, kind in custom.schema_.items()} if custom.schema_ else None
         self.append()
         self._finish_part()
-        batch = self.pool.constant(_Batch(function, schema).run)
+        batch = self.pool.constant(Batch(function, schema).run)
         self._parts.append(f"    msgs = {batch}(rows, dead)\n    rows = []\n    append = rows.append\n")
         self._first = False
         self.writer = Writer(indent=3)
@@ -150,60 +147,3 @@ class LoopBuilder:
             self.pool.constants[self._decoder] = lean_decoder(self._lean, self.row.used)
         loop: Loop = run(text, self.names())["loop"]
         return loop, text
-
-
-class _Batch:
-    """Calls an operator's own function with a batch of mappings."""
-
-    def __init__(self, function: Callable[[list[dict[str, Any]]], Any], schema: Mapping[str, Type] | None) -> None:
-        self._function = function
-        self._struct = struct_of("Message", schema) if schema is not None else None
-
-    def run(self, rows: list[Any], dead: list[tuple[BaseException, Any]]) -> list[Any]:
-        if not rows:
-            return []
-        try:
-            made = self._function(msgspec.to_builtins(rows))
-        except Exception as fault:  # noqa: BLE001  # whatever a stranger's function raises: its batch is dead, told and kept
-            failed = RowFault("custom-failed", f"{type(fault).__name__}: {fault}")
-            dead += [(failed, row) for row in rows]
-            return []
-        if not isinstance(made, list):
-            failed = RowFault("custom-failed", f"the function returned {type(made).__name__}, not a list")
-            dead += [(failed, row) for row in rows]
-            return []
-        good: list[Any] = []
-        for row in made:
-            try:
-                if type(row) is not dict:
-                    raise RowFault("custom-failed", f"the function returned an item of {type(row).__name__}, not dict")
-                good.append(row if self._struct is None else msgspec.convert(row, self._struct))
-            except ROW_ERRORS as fault:
-                dead.append((fault, row))
-        return good
-
-
-def _load(file: Path, name: str, path: FieldPath, problems: list[Problem]) -> Callable[[list[dict[str, Any]]], Any]:
-    """The function of a file. What the file does when it is read is its owner's business: it is code, not data."""
-
-    def missing(rows: list[dict[str, Any]]) -> Any:
-        raise RowFault("custom-failed", "the function could not be loaded")
-
-    spec = importlib.util.spec_from_file_location(f"flow_custom_{file.stem}", file)
-    if spec is None or spec.loader is None or not file.is_file():
-        problems.append(Problem("flow-custom", f"no Python file {file}", "", (*path, "file")))
-        return missing
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as fault:  # noqa: BLE001  # a stranger's file: any fault of it is a problem of the profile
-        problems.append(Problem("flow-custom", f"{file}: {type(fault).__name__}: {fault}", "", (*path, "file")))
-        return missing
-    function = getattr(module, name, None)
-    if not callable(function):
-        names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
-        hint = f"functions: {', '.join(names)}"
-        problems.append(Problem("flow-custom", f"{file} has no function {name!r}", hint, (*path, "function")))
-        return missing
-    made: Callable[[list[dict[str, Any]]], Any] = function
-    return made

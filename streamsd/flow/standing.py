@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,16 @@ from streamsd.flow.watermark import Clock
 from streamsd.flow.windows import PaneFront, Panes
 
 
+class Files(Enum):
+    """What is done with the files that a flow names, its tables and its Python."""
+
+    UNREAD = "unread"
+    """Nothing: they may be on another host."""
+    READ = "read"
+    """They are read, and no Python of them is run: it is the flow's, not the controller's."""
+    RUN = "run"
+
+
 class Counted(Protocol):
     """A step that drops messages and counts them."""
 
@@ -25,12 +36,11 @@ class Counted(Protocol):
 
 
 class Standing:
-    """`base`: what relative paths are relative to. `load_tables`: False where a flow is only checked and its files may
-    be anywhere."""
+    """`base`: what relative paths are relative to."""
 
-    def __init__(self, base: Path, load_tables: bool = True) -> None:
+    def __init__(self, base: Path, files: Files = Files.RUN) -> None:
+        self.files = files
         self._base = base
-        self._load = load_tables
         self._tables: dict[str, LookupTable] = {}
         self._seen: dict[str, Seen] = {}
         self._old_tables: dict[str, LookupTable] = {}
@@ -51,7 +61,7 @@ class Standing:
         key = repr((file, enrich.table.query, enrich.key, [(n, str(k)) for n, k in columns.items()]))
         if key not in self._tables:
             table = self._old_tables.get(key) or LookupTable(file, enrich.table.query, enrich.key, columns)
-            if self._load and not table.rows:
+            if self.files is not Files.UNREAD and not table.rows:
                 try:
                     table.load()
                 except TableFault as fault:

@@ -35,7 +35,9 @@ class Steps:
     # --- faults
 
     def fault(self, path: FieldPath, fault: ExpressionError, text: str) -> None:
-        self.problems.append(Problem("flow-expression", fault.place(text), fault.hint, path))
+        self.problems.append(
+            Problem("flow-expression", fault.place(text), fault.hint, path, within=(fault.start, fault.end))
+        )
 
     def wrong(self, path: FieldPath, message: str, hint: str = "") -> None:
         self.problems.append(Problem("flow-step", message, hint, path))

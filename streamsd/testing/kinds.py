@@ -152,3 +152,8 @@ def _probes(address: Address, spec: ThingSpec) -> Probes:
 def _beside(address: Address, role: str, size: str, *, follows: bool) -> Unit:
     unit = Unit(UnitId(address, role), argv=("/bin/beside", size), after=("main",))
     return replace(unit, follows=("main",)) if follows else unit
+
+
+def said_against(kind: Kind[Any], resource: Resource[Any], context: Context) -> list[Problem]:
+    """All that a kind has against a resource, in its spec and on this host."""
+    return [*kind.check_spec(resource.address.name, resource.spec), *kind.check(resource, context)]

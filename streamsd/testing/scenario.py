@@ -12,9 +12,9 @@ from typing import Any, Self
 
 from streamsd.core.address import Address
 from streamsd.core.conditions import Condition
-from streamsd.core.diagnostics import Diagnostic, FieldPath, Severity, Source
+from streamsd.core.diagnostics import Diagnostic, Severity, Source
 from streamsd.core.events import Event
-from streamsd.core.kind import Kind, Registry, Resource
+from streamsd.core.kind import Kind, Locate, Registry, Resource, diagnostic
 from streamsd.core.settings import Settings
 from streamsd.engine.compiler import Compiler
 from streamsd.engine.context import HostContext
@@ -98,15 +98,18 @@ class Scenario:
     ) -> tuple[Generation, tuple[Diagnostic, ...]]:
         """The profile compiled, and what is wrong with it."""
         resources: dict[Address, Resource[Any]] = {}
+        told: list[Diagnostic] = []
         for section, named in profile.items():
             kind = self._registry.section(section)
             assert kind is not None, f"no kind has the section {section}"
             for line, (name, spec) in enumerate(named.items(), start=1):
                 address = Address(kind.name, name)
-                resources[address] = Resource(address, kind.spec.model_validate(spec), _locator(line), self.directory)
+                made = kind.spec.model_validate(spec)
+                told += [diagnostic(kind, name, _locator(line), p) for p in kind.check_spec(name, made)]
+                resources[address] = Resource(address, made, _locator(line), self.directory)
         world = self.reconciler.world
         found, diagnostics = self.compiler.compile(resources, frozenset(world.units))
-        return Generation(1, "test", found), diagnostics
+        return Generation(1, "test", found), (*told, *diagnostics)
 
     def accept(self, profile: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
         """Accept the profile as the next generation, and let nothing happen yet."""
@@ -147,8 +150,8 @@ class Scenario:
         return [e.to_json() for e in self.events if e.event == event]
 
 
-def _locator(line: int) -> Callable[[FieldPath], Source | None]:
-    return lambda path: Source("profile.yaml", line, 1 + len(path))
+def _locator(line: int) -> Locate:
+    return lambda path, within=None: Source("profile.yaml", line, 1 + len(path))
 
 
 async def until(fact: Callable[[], bool], seconds: float = 30.0) -> None:

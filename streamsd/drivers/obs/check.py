@@ -15,17 +15,13 @@ from streamsd.drivers.obs.source import FilterSpec, SourceSpec
 _PLUGIN_HINT = "write `plugin: true` beside it if a plugin brings it"
 
 
-def check_source(spec: SourceSpec, path: FieldPath, base: Path) -> Iterator[Problem]:
-    """Problems of one source."""
+def check_source(spec: SourceSpec, path: FieldPath) -> Iterator[Problem]:
+    """Problems of one source that its spec shows."""
     kind = kind_of(spec)
     if spec.input is not None and not spec.input.plugin:
         yield from _names(
             "input", kind, spec.input.settings, catalog.INPUTS, (*path, "input"), typed=_TYPED.get(kind, "")
         )
-    for file_path, file in _files(spec):
-        found = base / file
-        if not os.path.exists(found):  # noqa: PTH110 - no error for a name too long
-            yield Problem("file-missing", f"{found} does not exist", "", (*path, *file_path))
     if spec.audio is not None and (spec.audio.device is None) == (spec.audio.source is None):
         yield Problem("audio-source", "say device or source, and not both", "", (*path, "audio"))
     if spec.text is not None and spec.text.file is not None and spec.text.text:
@@ -41,6 +37,14 @@ def check_source(spec: SourceSpec, path: FieldPath, base: Path) -> Iterator[Prob
     if silent and spec.sound is not None:
         yield Problem("no-sound", f"{kind} has no sound", "leave sound out", (*path, "sound"))
     yield from check_filters(spec.filters, (*path, "filters"), silent=silent, sound_only=kind in catalog.SOUND_INPUTS)
+
+
+def check_files(spec: SourceSpec, path: FieldPath, base: Path) -> Iterator[Problem]:
+    """Files of a source that are not there."""
+    for file_path, file in _files(spec):
+        found = base / file
+        if not os.path.exists(found):  # noqa: PTH110 - no error for a name too long
+            yield Problem("file-missing", f"{found} does not exist", "", (*path, *file_path))
 
 
 def check_filters(

@@ -12,13 +12,13 @@ from streamsd.flow.compiler.sinks import SinksCompiler
 from streamsd.flow.compiler.sources import SourcesCompiler
 from streamsd.flow.plan import FlowPlan
 from streamsd.flow.spec.flow import FlowSpec
-from streamsd.flow.standing import Standing
+from streamsd.flow.standing import Files, Standing
 
 
-def problems_of(spec: FlowSpec, base: Path, load_tables: bool = True) -> tuple[Problem, ...]:
+def problems_of(spec: FlowSpec, base: Path, files: Files = Files.RUN) -> tuple[Problem, ...]:
     """Everything that is wrong with a flow and can be known before it runs."""
     try:
-        compile_flow(spec, Standing(base, load_tables), base)
+        compile_flow(spec, Standing(base, files), base)
     except ProblemsError as fault:
         return fault.problems
     return ()

@@ -43,14 +43,16 @@ class AppKind(Kind[AppSpec]):
     summary = "A program that is kept running, on a display and a sound device if it wants them."
     spec = AppSpec
 
+    def check_spec(self, name: str, spec: AppSpec) -> Iterable[Problem]:
+        if spec.ready and spec.ready.window and spec.display is None:
+            yield Problem("display-needed", "a window needs a display", "add display: NAME", ("ready", "window"))
+        yield from _check_env(spec)
+
     def check(self, resource: Resource[AppSpec], context: Context) -> Iterable[Problem]:
         spec = resource.spec
         yield from _check_program(resource, context, spec.command[0], ("command", 0))
         if spec.ready and spec.ready.command:
             yield from _check_program(resource, context, spec.ready.command[0], ("ready", "command", 0))
-        if spec.ready and spec.ready.window and spec.display is None:
-            yield Problem("display-needed", "a window needs a display", "add display: NAME", ("ready", "window"))
-        yield from _check_env(spec)
         if spec.cwd is not None and not os.path.isdir(resource.base.absolute() / spec.cwd):  # noqa: PTH112 - no error
             yield Problem("directory-missing", f"there is no directory {spec.cwd}", "make it first", ("cwd",))
         if spec.user is not None:

@@ -39,10 +39,7 @@ class DisplayKind(Kind[DisplaySpec]):
     summary = "A virtual X screen that programs draw on and streams capture."
     spec = DisplaySpec
 
-    def check(self, resource: Resource[DisplaySpec], context: Context) -> Iterable[Problem]:
-        spec = resource.spec
-        if context.program("Xvfb") is None:
-            yield Problem("program-missing", "Xvfb is not installed", f"apt install {PACKAGES['Xvfb']}", ("backend",))
+    def check_spec(self, name: str, spec: DisplaySpec) -> Iterable[Problem]:
         if not spec.resolution.fits(spec.largest):
             yield Problem(
                 "resolution-too-large",
@@ -50,6 +47,10 @@ class DisplayKind(Kind[DisplaySpec]):
                 "raise max_resolution, or leave it out",
                 ("resolution",),
             )
+
+    def check(self, resource: Resource[DisplaySpec], context: Context) -> Iterable[Problem]:
+        if context.program("Xvfb") is None:
+            yield Problem("program-missing", "Xvfb is not installed", f"apt install {PACKAGES['Xvfb']}", ("backend",))
 
     def compile(self, resource: Resource[DisplaySpec], context: Context) -> Compiled:
         """Makes the display's cookie at the first time: it must be the same ever after (see stable_cookie). What a

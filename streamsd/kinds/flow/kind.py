@@ -30,7 +30,7 @@ from streamsd.core.runtime import ObservedUnit, ProcessState
 from streamsd.core.secret import Secret
 from streamsd.core.unit import File, Limits, Probe, Probes, Reports, StopPolicy, Unit, UnixSocket
 from streamsd.flow.asking import ask
-from streamsd.flow.checks import check_ends, check_state, end_path
+from streamsd.flow.checks import check_delivery, check_ends, check_state, end_path
 from streamsd.flow.split import digest, split
 from streamsd.kinds.flow.spec import FlowSpec
 
@@ -78,9 +78,16 @@ class FlowKind(Kind[FlowSpec]):
     summary = "A data flow: messages from sources, through typed steps and windows, to sinks."
     spec = FlowSpec
 
+    def check_spec(self, name: str, spec: FlowSpec) -> Iterable[Problem]:
+        from streamsd.flow.compiler import problems_of
+        from streamsd.flow.standing import Files
+
+        yield from check_delivery(spec)
+        yield from problems_of(spec, Path(), Files.UNREAD)
+
     def check(self, resource: Resource[FlowSpec], context: Context) -> Iterable[Problem]:
         from streamsd.flow.compiler import compile_flow
-        from streamsd.flow.standing import Standing
+        from streamsd.flow.standing import Files, Standing
 
         spec, base = resource.spec, resource.base.absolute()
         yield from check_ends(spec, supervised=True)
@@ -89,7 +96,7 @@ class FlowKind(Kind[FlowSpec]):
             hint = "give a shorter name, or the daemon a shorter run directory"
             yield Problem("path-too-long", f"{control} is too long for the name of a socket", hint)
         try:
-            plan = compile_flow(spec, Standing(base), base)
+            plan = compile_flow(spec, Standing(base, Files.READ), base)
         except ProblemsError as fault:
             yield from fault.problems
             return

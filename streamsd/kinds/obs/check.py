@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from streamsd.core.diagnostics import FieldPath, Problem, name_hint, nearest
 from streamsd.drivers.obs import catalog
@@ -17,14 +16,14 @@ _LEAST_PATIENCE = 4.0
 """Seconds."""
 
 
-def check_spec(spec: ObsSpec, base: Path) -> Iterator[Problem]:
+def check_spec(spec: ObsSpec) -> Iterator[Problem]:
     """Problems of the spec alone."""
     yield from _patience(spec)
     yield from _sizes(spec)
     yield from _scenes(spec)
     yield from _transitions(spec)
     for name, source in spec.sources.items():
-        yield from check_source(source, ("sources", name), base)
+        yield from check_source(source, ("sources", name))
     if spec.external is not None:
         for field in ("display", "audio"):
             if getattr(spec, field) is not None:

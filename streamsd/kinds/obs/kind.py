@@ -27,6 +27,7 @@ from streamsd.core.secret import Secret
 from streamsd.core.unit import File, Limits, Unit
 from streamsd.drivers.cookies import stable_cookie
 from streamsd.drivers.obs import capabilities
+from streamsd.drivers.obs.check import check_files
 from streamsd.drivers.obs.content import Collection, Json, SceneContent, collect
 from streamsd.drivers.obs.control import DirectorFault, ask
 from streamsd.drivers.obs.inputs import input_of
@@ -55,9 +56,13 @@ class ObsKind(Kind[ObsSpec]):
     summary = "An OBS Studio that is kept as declared: scenes, sources, audio, streaming and recording."
     spec = ObsSpec
 
+    def check_spec(self, name: str, spec: ObsSpec) -> Iterable[Problem]:
+        return check_spec(spec)
+
     def check(self, resource: Resource[ObsSpec], context: Context) -> Iterable[Problem]:
         spec = resource.spec
-        yield from check_spec(spec, resource.base)
+        for name, source in spec.sources.items():
+            yield from check_files(source, ("sources", name), resource.base)
         control = _places(resource.address, context).control
         if len(str(control).encode()) > _LONGEST_SOCKET_PATH:
             hint = "give a shorter name, or the daemon a shorter run directory"

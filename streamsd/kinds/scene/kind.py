@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from streamsd.core.address import Address
 from streamsd.core.diagnostics import Problem
 from streamsd.core.kind import Compiled, Context, Kind, Resource
+from streamsd.drivers.obs.check import check_files
 from streamsd.drivers.obs.content import SceneContent
 from streamsd.drivers.pulse import PulseDevice
 from streamsd.drivers.x11 import XDisplay
-from streamsd.kinds.scene.check import check_scene
+from streamsd.kinds.scene.check import check_scene, sources_of
 from streamsd.kinds.scene.content import ContentBuilder
 from streamsd.kinds.scene.spec import SceneSpec
 
@@ -21,8 +22,12 @@ class SceneKind(Kind[SceneSpec]):
     summary = "A scene of OBS: sources, where they lie, filters and groups."
     spec = SceneSpec
 
+    def check_spec(self, name: str, spec: SceneSpec) -> Iterable[Problem]:
+        return check_scene(spec.title or name, spec)
+
     def check(self, resource: Resource[SceneSpec], context: Context) -> Iterable[Problem]:
-        return check_scene(resource.spec.title or resource.address.name, resource.spec, resource.base)
+        for source, path in sources_of(resource.spec):
+            yield from check_files(source, path, resource.base)
 
     def compile(self, resource: Resource[SceneSpec], context: Context) -> Compiled:
         content = ContentBuilder(

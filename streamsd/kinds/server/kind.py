@@ -23,9 +23,9 @@ class ServerKind(Kind[ServerSpec]):
     summary = "A small web server for what streams publish."
     spec = ServerSpec
 
-    def check(self, resource: Resource[ServerSpec], context: Context) -> Iterable[Problem]:
-        if resource.spec.port > 65535:
-            yield Problem("port-invalid", f"there is no port {resource.spec.port}", "ports end at 65535", ("listen",))
+    def check_spec(self, name: str, spec: ServerSpec) -> Iterable[Problem]:
+        if spec.port > 65535:
+            yield Problem("port-invalid", f"there is no port {spec.port}", "ports end at 65535", ("listen",))
 
     def compile(self, resource: Resource[ServerSpec], context: Context) -> Compiled:
         spec, address = resource.spec, resource.address

@@ -47,6 +47,27 @@ class StreamKind(Kind[StreamSpec]):
     summary = "Pictures and sound, encoded once, sent to any number of destinations."
     spec = StreamSpec
 
+    def check_spec(self, name: str, spec: StreamSpec) -> Iterable[Problem]:
+        scale = spec.video.scale if spec.video else None
+        if scale and (scale.width % 2 or scale.height % 2):
+            yield Problem(
+                "size-odd",
+                f"{scale} cannot be encoded: width and height must be even",
+                f"write {scale.width // 2 * 2}x{scale.height // 2 * 2}",
+                ("video", "scale"),
+            )
+        for key, destination in spec.destinations.items():
+            hls = destination.hls
+            if hls and hls.segment and spec.video and hls.segment.seconds < spec.video.gop_seconds:
+                yield Problem(
+                    "segment-short",
+                    f"segments of {hls.segment} cannot be: a segment begins at a keyframe, and there is one every"
+                    f" {spec.video.gop_seconds:g}s",
+                    f"set video.gop to {hls.segment}, or leave segment out",
+                    ("destinations", key, "hls", "segment"),
+                    Severity.WARNING,
+                )
+
     def check(self, resource: Resource[StreamSpec], context: Context) -> Iterable[Problem]:
         spec = resource.spec
         program = context.program("ffmpeg")
@@ -64,25 +85,6 @@ class StreamKind(Kind[StreamSpec]):
         if spec.source is not None:
             yield from ingest.check(spec.source.ingest)
         yield from missing_files(resource)
-        scale = spec.video.scale if spec.video else None
-        if scale and (scale.width % 2 or scale.height % 2):
-            yield Problem(
-                "size-odd",
-                f"{scale} cannot be encoded: width and height must be even",
-                f"write {scale.width // 2 * 2}x{scale.height // 2 * 2}",
-                ("video", "scale"),
-            )
-        for name, destination in spec.destinations.items():
-            hls = destination.hls
-            if hls and hls.segment and spec.video and hls.segment.seconds < spec.video.gop_seconds:
-                yield Problem(
-                    "segment-short",
-                    f"segments of {hls.segment} cannot be: a segment begins at a keyframe, and there is one every"
-                    f" {spec.video.gop_seconds:g}s",
-                    f"set video.gop to {hls.segment}, or leave segment out",
-                    ("destinations", name, "hls", "segment"),
-                    Severity.WARNING,
-                )
 
     def compile(self, resource: Resource[StreamSpec], context: Context) -> Compiled:
         program = context.program("ffmpeg")

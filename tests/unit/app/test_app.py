@@ -35,6 +35,7 @@ from streamsd.engine.context import HostContext
 from streamsd.kinds.app import kind as app_kind
 from streamsd.kinds.app.kind import KIND
 from streamsd.kinds.app.spec import AppSpec
+from streamsd.testing.kinds import said_against
 
 DISPLAY = XDisplay(":7", Path("/run/d/Xauthority"), Resolution(8, 8), Resolution(8, 8), Secret("ab" * 16))
 
@@ -53,12 +54,12 @@ def resource(base: Path = Path("/"), **fields: Any) -> Resource[AppSpec]:
 
 def unit(context: HostContext, **fields: Any) -> Unit:
     found = resource(**fields)
-    assert not list(KIND.check(found, context))
+    assert not list(said_against(KIND, found, context))
     return KIND.compile(found, context).unit("main")
 
 
 def problems(context: HostContext, **fields: Any) -> list[tuple[str, tuple[str | int, ...]]]:
-    return [(problem.code, problem.path) for problem in KIND.check(resource(**fields), context)]
+    return [(problem.code, problem.path) for problem in said_against(KIND, resource(**fields), context)]
 
 
 def test_display_and_sound_come_by_environment(context: HostContext) -> None:
@@ -138,7 +139,7 @@ def test_programs_are_found_or_told(context: HostContext, tmp_path: Path) -> Non
     script.chmod(0o600)
 
     def told(**fields: Any) -> Problem:
-        (problem,) = KIND.check(resource(tmp_path, **fields), context)
+        (problem,) = said_against(KIND, resource(tmp_path, **fields), context)
         return problem
 
     assert told(command=["./run.sh"]).code == "program-missing"

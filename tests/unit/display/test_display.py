@@ -17,6 +17,7 @@ from streamsd.drivers.x11 import XDisplay
 from streamsd.engine.context import HostContext
 from streamsd.kinds.display.kind import KIND
 from streamsd.kinds.display.spec import DisplaySpec
+from streamsd.testing.kinds import said_against
 
 XVFB = Path("/usr/bin/Xvfb")
 
@@ -69,11 +70,11 @@ def test_a_number_is_drawn_and_stays(context: HostContext, tmp_path: Path) -> No
 
 
 def test_what_does_not_fit_is_told_where_it_stands(context: HostContext, tmp_path: Path) -> None:
-    (problem,) = KIND.check(resource(resolution="1920x1080", max_resolution="1280x720"), context)
+    (problem,) = said_against(KIND, resource(resolution="1920x1080", max_resolution="1280x720"), context)
     assert (problem.code, problem.path) == ("resolution-too-large", ("resolution",))
     missing = HostContext(Settings(tmp_path, tmp_path, tmp_path, tmp_path), {})
     missing._programs["Xvfb"] = None
-    (problem,) = KIND.check(resource(), missing)
+    (problem,) = said_against(KIND, resource(), missing)
     assert (problem.code, problem.hint) == ("program-missing", "apt install xvfb")
 
 

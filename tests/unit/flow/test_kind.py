@@ -22,6 +22,7 @@ from streamsd.flow.split import joined, split
 from streamsd.flow.standing import Standing
 from streamsd.kinds.flow.kind import KIND
 from streamsd.kinds.flow.spec import FlowSpec
+from streamsd.testing.kinds import said_against
 
 ADDRESS = Address("Flow", "rooms")
 WINDOW = {"tumbling": "1s", "key": "room", "time": "ts", "emit": {"n": "count()"}}
@@ -40,7 +41,7 @@ def context(tmp_path: Path) -> HostContext:
 
 def compiled(context: HostContext, spec: dict[str, Any], base: Path) -> Compiled:
     resource = Resource(ADDRESS, FlowSpec.model_validate(spec), base=base)
-    assert list(KIND.check(resource, context)) == []
+    assert list(said_against(KIND, resource, context)) == []
     return KIND.compile(resource, context)
 
 
@@ -107,13 +108,13 @@ def test_a_window_that_does_not_fit_the_stored_state_is_a_problem_with_a_way_out
     state.mkdir()
     (state / SHAPE_FILE).write_text(compile_flow(spec, Standing(tmp_path), tmp_path).state_shape)
     fine = changed(steps=[{"filter": "temp_c > 9"}, {"window": {**WINDOW, "lateness": "5s"}}])
-    assert list(KIND.check(Resource(ADDRESS, FlowSpec.model_validate(fine), base=tmp_path), context)) == []
+    assert list(said_against(KIND, Resource(ADDRESS, FlowSpec.model_validate(fine), base=tmp_path), context)) == []
     wider = changed(steps=[{"window": {**WINDOW, "key": "ts"}}])
-    problems = list(KIND.check(Resource(ADDRESS, FlowSpec.model_validate(wider), base=tmp_path), context))
+    problems = list(said_against(KIND, Resource(ADDRESS, FlowSpec.model_validate(wider), base=tmp_path), context))
     assert [p.code for p in problems] == ["flow-state-mismatch"]
     assert "recovery.generation to 2" in problems[0].hint
     anew = {**wider, "recovery": {"generation": 2}}
-    assert list(KIND.check(Resource(ADDRESS, FlowSpec.model_validate(anew), base=tmp_path), context)) == []
+    assert list(said_against(KIND, Resource(ADDRESS, FlowSpec.model_validate(anew), base=tmp_path), context)) == []
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_a_window_that_does_not_fit_the_stored_state_is_a_problem_with_a_way_out
     ],
 )
 def test_promises_that_cannot_be_kept_are_problems(context, tmp_path, spec, code, path, words):
-    problems = list(KIND.check(Resource(ADDRESS, FlowSpec.model_validate(spec), base=tmp_path), context))
+    problems = list(said_against(KIND, Resource(ADDRESS, FlowSpec.model_validate(spec), base=tmp_path), context))
     assert [(p.code, p.path) for p in problems] == [(code, path)]
     assert words in problems[0].message
 

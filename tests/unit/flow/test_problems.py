@@ -83,7 +83,7 @@ WRONG = [
     ([{"window": WINDOW}, {"filter": "temp_c > 3"}], "steps[1].filter", "unknown field 'temp_c'", "n, window_end"),
     ([{"window": WINDOW}, {"dedupe": {"key": "n", "within": "1m"}}], "steps[1]", "dedupe stands before the window", ""),
     ([{"key": "room"}], "steps[0]", "no window follows", ""),
-    ([{"custom": {"file": "no.py", "function": "f"}}], "steps[0].custom.file", "no Python file", ""),
+    ([{"custom": {"file": "no.py", "function": "f"}}], "steps[0].custom.file", "cannot read", ""),
     ([{"throttle": {"rate": 1, "key": "rom"}}], "steps[0].throttle.key", "unknown field 'rom'", ""),
     ([{"redact": {"fields": ["rom"]}}], "steps[0].redact.fields[0]", "unknown field 'rom'", ""),
 ]

@@ -16,6 +16,7 @@ from streamsd.kinds.obs.kind import ObsKind
 from streamsd.kinds.obs.spec import ObsSpec
 from streamsd.kinds.scene.kind import SceneKind
 from streamsd.kinds.scene.spec import SceneSpec
+from streamsd.testing.kinds import said_against
 
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ def scene(context: FakeContext, name: str, spec: Mapping[str, Any], base: Path =
     """Check and compile a scene, and export it; its problems' codes."""
     resource = Resource(Address("Scene", name), SceneSpec.model_validate(spec), base=base)
     kind = SceneKind()
-    problems = list(kind.check(resource, context))
+    problems = list(said_against(kind, resource, context))
     context.known[resource.address] = kind.compile(resource, context).exports
     return [p.code for p in problems]
 

@@ -23,6 +23,7 @@ from streamsd.kinds.obs.kind import ObsKind
 from streamsd.kinds.obs.operations import question_of
 from streamsd.kinds.obs.spec import ObsSpec
 from streamsd.programs.director.parse import parse_desired
+from streamsd.testing.kinds import said_against
 from tests.unit.obs.context import FakeContext, compiled, device, display, instance, scene
 
 RED = {"color": {"color": "#ff0000"}}
@@ -190,12 +191,12 @@ SPEC_PROBLEMS: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("what", SPEC_PROBLEMS)
 def test_a_bad_spec_is_told(what: str) -> None:
     change, code = SPEC_PROBLEMS[what]
-    assert [p.code for p in check_spec(ObsSpec.model_validate(spec(**change)), Path("/"))] == [code]
+    assert [p.code for p in check_spec(ObsSpec.model_validate(spec(**change)))] == [code]
 
 
 def test_a_host_without_obs_is_told(tmp_path: Path) -> None:
     bare = FakeContext(tmp_path, programs={})
-    problems = list(ObsKind().check(instance(spec()), bare))
+    problems = list(said_against(ObsKind(), instance(spec()), bare))
     assert [p.code for p in problems] == ["program-missing", "program-missing"]
     assert "apt install obs-studio" in problems[0].hint
 

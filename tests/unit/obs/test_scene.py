@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from streamsd.core.address import Address
-from streamsd.drivers.obs.check import check_source
+from streamsd.core.diagnostics import Problem
+from streamsd.drivers.obs.check import check_files, check_source
 from streamsd.drivers.obs.content import SceneContent
 from streamsd.drivers.obs.source import SourceSpec
 from streamsd.drivers.obs.values import abgr, align_bits
@@ -17,6 +18,10 @@ from streamsd.kinds.scene.spec import SceneSpec
 from tests.unit.obs.context import FakeContext, device, display, scene
 
 RED = {"color": {"color": "#ff0000", "size": "10x20"}}
+
+
+def against(spec: SourceSpec, path: tuple[str | int, ...], base: Path) -> list[Problem]:
+    return [*check_source(spec, path), *check_files(spec, path, base)]
 
 
 def content(context: FakeContext, name: str) -> SceneContent:
@@ -107,7 +112,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("what", BAD)
 def test_a_bad_source_is_told_with_its_place(what: str, tmp_path: Path) -> None:
     spec, code = BAD[what]
-    problems = list(check_source(SourceSpec.model_validate(spec), ("items", 3), tmp_path))
+    problems = list(against(SourceSpec.model_validate(spec), ("items", 3), tmp_path))
     assert [p.code for p in problems] == [code]
     assert problems[0].path[:2] == ("items", 3)
     assert "secret" not in problems[0].message + problems[0].hint
@@ -115,12 +120,12 @@ def test_a_bad_source_is_told_with_its_place(what: str, tmp_path: Path) -> None:
 
 def test_the_nearest_name_is_offered(tmp_path: Path) -> None:
     spec = SourceSpec.model_validate({"input": {"kind": "color_source_v9"}})
-    assert "color_source_v3" in next(iter(check_source(spec, (), tmp_path))).hint
+    assert "color_source_v3" in next(iter(against(spec, (), tmp_path))).hint
 
 
 def test_what_a_plugin_brings_is_left_to_obs(tmp_path: Path) -> None:
     spec = {"input": {"kind": "my_source", "plugin": True}, "filters": [{"name": "f", "kind": "x", "plugin": True}]}
-    assert list(check_source(SourceSpec.model_validate(spec), (), tmp_path)) == []
+    assert list(against(SourceSpec.model_validate(spec), (), tmp_path)) == []
 
 
 @pytest.mark.parametrize(

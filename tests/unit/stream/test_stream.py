@@ -25,6 +25,7 @@ from streamsd.kinds.server.kind import KIND as SERVER
 from streamsd.kinds.server.spec import ServerSpec
 from streamsd.kinds.stream.kind import KIND, StreamExports
 from streamsd.kinds.stream.spec import StreamSpec
+from streamsd.testing.kinds import said_against
 
 FFMPEG = Path("/opt/ffmpeg")
 DISPLAY = XDisplay(":107", Path("/run/x/Xauthority"), Resolution(800, 600), Resolution(1920, 1080), Secret("c"))
@@ -221,7 +222,7 @@ def test_references_are_found(context: HostContext) -> None:
 def test_what_types_cannot_say_is_checked(context: HostContext, monkeypatch: pytest.MonkeyPatch) -> None:
     def problems(changes: dict[str, Any], works: bool = True) -> dict[str, tuple[str | int, ...]]:
         monkeypatch.setattr("streamsd.kinds.stream.kind.encoder_works", lambda program, name: works)
-        return {p.code: p.path for p in KIND.check(Resource(Address("Stream", "desk"), spec(changes)), context)}
+        return {p.code: p.path for p in said_against(KIND, Resource(Address("Stream", "desk"), spec(changes)), context)}
 
     assert problems({}) == {}
     assert problems({}, works=False) == {"encoder-missing": ("video", "codec")}

@@ -1,0 +1,109 @@
+"""Steps of an operator's own: a Python function that is called with each batch."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+
+from streamsd.core.diagnostics import FieldPath, Problem, name_hint
+from streamsd.flow.faults import ROW_ERRORS, RowFault
+from streamsd.flow.records import struct_of
+from streamsd.flow.standing import Files
+from streamsd.flow.types import Type
+
+Function: TypeAlias = Callable[[list[dict[str, Any]]], Any]
+
+
+class Batch:
+    """Calls an operator's own function with a batch of mappings."""
+
+    def __init__(self, function: Callable[[list[dict[str, Any]]], Any], schema: Mapping[str, Type] | None) -> None:
+        self._function = function
+        self._struct = struct_of("Message", schema) if schema is not None else None
+
+    def run(self, rows: list[Any], dead: list[tuple[BaseException, Any]]) -> list[Any]:
+        if not rows:
+            return []
+        try:
+            made = self._function(msgspec.to_builtins(rows))
+        except Exception as fault:  # noqa: BLE001  # whatever a stranger's function raises: its batch is dead, told and kept
+            failed = RowFault("custom-failed", f"{type(fault).__name__}: {fault}")
+            dead += [(failed, row) for row in rows]
+            return []
+        if not isinstance(made, list):
+            failed = RowFault("custom-failed", f"the function returned {type(made).__name__}, not a list")
+            dead += [(failed, row) for row in rows]
+            return []
+        good: list[Any] = []
+        for row in made:
+            try:
+                if type(row) is not dict:
+                    raise RowFault("custom-failed", f"the function returned an item of {type(row).__name__}, not dict")
+                good.append(row if self._struct is None else msgspec.convert(row, self._struct))
+            except ROW_ERRORS as fault:
+                dead.append((fault, row))
+        return good
+
+
+def function_of(file: Path, name: str, files: Files, path: FieldPath, problems: list[Problem]) -> Function:
+    """The function of a file; what can be known to be wrong with it is told. The file is run where the flow is."""
+    if files is Files.UNREAD:
+        return _missing
+    try:
+        names = set(_defined(ast.parse(file.read_bytes())))
+    except OSError as fault:
+        problems.append(Problem("flow-custom", f"cannot read {file}: {fault.strerror}", "", (*path, "file")))
+        return _missing
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as fault:
+        line = f", line {fault.lineno}" if isinstance(fault, SyntaxError) and fault.lineno else ""
+        words = fault.msg if isinstance(fault, SyntaxError) else str(fault)
+        problems.append(Problem("flow-custom", f"{file}{line} is not Python: {words}", "", (*path, "file")))
+        return _missing
+    if name not in names:
+        hint = name_hint(name, [n for n in names if not n.startswith("_")], "it defines")
+        problems.append(Problem("flow-custom", f"{file} has no function {name!r}", hint, (*path, "function")))
+        return _missing
+    return _run(file, name, path, problems) if files is Files.RUN else _missing
+
+
+def _missing(rows: list[dict[str, Any]]) -> Any:
+    raise RowFault("custom-failed", "the function could not be loaded")
+
+
+def _defined(tree: ast.Module) -> Iterator[str]:
+    """Names that the file defines at its top."""
+    for node in tree.body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.Assign() | ast.AnnAssign():
+                yield from (n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                yield from (alias.asname or alias.name for alias in names)
+            case _:
+                pass
+
+
+def _run(file: Path, name: str, path: FieldPath, problems: list[Problem]) -> Function:
+    """What the file does when it is run is its owner's business: it is code, not data."""
+    spec = importlib.util.spec_from_file_location(f"flow_custom_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        problems.append(Problem("flow-custom", f"{file} is no Python file", "call it NAME.py", (*path, "file")))
+        return _missing
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as fault:  # noqa: BLE001  # a stranger's file: any fault of it is a problem of the profile
+        problems.append(Problem("flow-custom", f"{file}: {type(fault).__name__}: {fault}", "", (*path, "file")))
+        return _missing
+    function = getattr(module, name, None)
+    if not callable(function):
+        problems.append(Problem("flow-custom", f"{name!r} of {file} is no function", "", (*path, "function")))
+        return _missing
+    made: Function = function
+    return made
