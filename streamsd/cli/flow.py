@@ -16,6 +16,7 @@ import click
 from streamsd.cli.client import resource_path
 from streamsd.cli.command import Session, command
 from streamsd.cli.failure import Exit, Failure
+from streamsd.cli.render import show_diagnostics
 
 if TYPE_CHECKING:
     from streamsd.core.answers import DiagnosticAnswer
@@ -79,26 +80,22 @@ def run_flow(session: Session, file: Path, name: str | None, keep_state: Path | 
 @click.argument("file", type=_FILE)
 @click.argument("name", required=False)
 def test_flow(session: Session, file: Path, name: str | None) -> Exit:
-    """Run the tests that the flows of FILE declare, or those of one flow."""
-    from streamsd.flow.trial import run_tests
+    """Run the tests that the flows of FILE declare, or those of one flow.
+
+    `streamsd validate --test` runs them too.
+    """
+    from streamsd.cli.flow_tests import counted, run_flow_tests
 
     resources = _flows(file, session)
-    chosen = [_one(resources, name)] if name else list(resources.values())
-    failed = total = 0
-    told: list[dict[str, Any]] = []
-    for resource in chosen:
-        _compiled(resource)
-        for outcome in run_tests(resource.spec, resource.base.absolute()):
-            total += 1
-            failed += bool(outcome.differences)
-            word = "failed" if outcome.differences else "passed"
-            session.say(f"{resource.address.name}: {outcome.name}: {word}")
-            for difference in outcome.differences:
-                session.say(f"    {difference}")
-            told.append({"flow": resource.address.name, "test": outcome.name, "differences": list(outcome.differences)})
+    told = run_flow_tests([_one(resources, name)] if name else resources.values())
+    failed = [outcome for outcome in told if not outcome["passed"]]
     if session.json:
-        session.answer({"tests": total, "failed": failed, "outcomes": told})
-    session.say(f"{total} test{'s' * (total != 1)}, {failed} failed." if total else "No flow declares a test.")
+        session.answer({"tests": len(told), "failed": len(failed), "outcomes": told})
+        return Exit.FAILED if failed else Exit.OK
+    for outcome in told:
+        session.say(f"{outcome['flow']}: {outcome['test']}: {'passed' if outcome['passed'] else 'failed'}")
+        show_diagnostics(outcome["diagnostics"])
+    session.say(counted(told))
     return Exit.FAILED if failed else Exit.OK
 
 

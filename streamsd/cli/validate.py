@@ -14,24 +14,29 @@ from streamsd.cli.failure import Exit
 from streamsd.cli.render import show_diagnostics
 
 if TYPE_CHECKING:
-    from streamsd.core.answers import DiagnosticAnswer, ValidateAnswer
+    from streamsd.core.answers import DiagnosticAnswer, FlowTestAnswer, ValidateAnswer
 
 
 @command("validate")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("--schema-only", is_flag=True, help="Check only what the published JSON Schema says, as an editor does.")
-def validate(session: Session, file: Path | None, schema_only: bool) -> Exit:
+@click.option("--test", is_flag=True, help="Run the tests that flows declare, too.")
+def validate(session: Session, file: Path | None, schema_only: bool, test: bool) -> Exit:
     """Check the profile, or FILE, without a daemon.
 
     Shows everything that is wrong, each with its place and what to write. Changes nothing.
 
-    `streamsd plan` checks against this host too: its programs, ports and display numbers.
+    With `--test` it runs the tests that flows declare, and the Python of their `custom` steps with them. A result
+    that is not as declared is shown with its place.
+
+    `streamsd plan` checks against this host too: its programs, files, ports and display numbers.
     """
     from streamsd.kinds import load_kinds
 
     profile = file.absolute() if file else session.settings.profile
     registry = load_kinds()
     count: int | None = None
+    tests: list[FlowTestAnswer] | None = None
     if schema_only:
         from streamsd.cli.schema_check import check_against_schema
 
@@ -42,13 +47,24 @@ def validate(session: Session, file: Path | None, schema_only: bool) -> Exit:
         loaded = load(profile, registry, host=socket.gethostname(), environ=dict(os.environ))
         count = len(loaded.resources)
         found = [diagnostic.to_json() for diagnostic in loaded.diagnostics]
+        if test and loaded.valid:
+            from streamsd.cli.flow_tests import run_flow_tests
+
+            tests = run_flow_tests(r for a, r in loaded.resources.items() if a.kind == "Flow")
+            found += [diagnostic for outcome in tests for diagnostic in outcome["diagnostics"]]
     valid = all(diagnostic["severity"] != "error" for diagnostic in found)
     if session.json:
         answer: ValidateAnswer = {"valid": valid, "diagnostics": found}
+        if tests is not None:
+            answer["tests"] = tests
         session.answer(answer)
     else:
         show_diagnostics(found)
         click.echo(_summary(profile, count, found))
+        if tests is not None:
+            from streamsd.cli.flow_tests import counted
+
+            click.echo(counted(tests))
     return Exit.OK if valid else Exit.FAILED
 
 

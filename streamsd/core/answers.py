@@ -86,9 +86,19 @@ class PlanAnswer(TypedDict):
     diagnostics: list[DiagnosticAnswer]
 
 
+class FlowTestAnswer(TypedDict):
+    flow: str
+    test: str
+    passed: bool
+    diagnostics: list[DiagnosticAnswer]
+
+
 class ValidateAnswer(TypedDict):
     valid: bool
     diagnostics: list[DiagnosticAnswer]
+    """With those of tests that failed."""
+    tests: NotRequired[list[FlowTestAnswer]]
+    """With `--test`, and a profile that is valid otherwise."""
 
 
 class ApplyRequest(TypedDict):

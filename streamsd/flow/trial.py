@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from streamsd.core.diagnostics import FieldPath, Problem, name_hint
 from streamsd.flow.pipeline import Pipeline
-from streamsd.flow.spec.flow import FlowSpec, FlowTest
+from streamsd.flow.spec.flow import FlowSpec
 
 _NOW = 1_893_456_000_000_000
 """When a test's messages arrive: 2030-01-01T00:00:00Z, so that a test says the same every day. A second for each."""
@@ -19,55 +20,97 @@ _NOW = 1_893_456_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`differences`: one sentence each; empty when the test holds."""
+    """`problems`: what differs, with paths in the flow's spec; empty when the test holds."""
 
     name: str
-    differences: tuple[str, ...]
+    problems: tuple[Problem, ...]
 
 
 def run_tests(spec: FlowSpec, base: Path) -> list[Outcome]:
     """Every test of a flow. ProblemsError when the flow itself is wrong."""
-    return [Outcome(test.name, tuple(_differences(spec, base, test))) for test in spec.tests]
+    return [Outcome(test.name, tuple(_Trial(spec, base, number).run())) for number, test in enumerate(spec.tests)]
 
 
-def _differences(spec: FlowSpec, base: Path, test: FlowTest) -> list[str]:
-    pipeline = Pipeline(spec, base)
-    names = list(pipeline.plan.sources)
-    given = test.input if isinstance(test.input, dict) else {names[0]: test.input}
-    unknown = [name for name in given if name not in names]
-    if unknown:
-        return [f"input names no source {unknown[0]!r}; sources: {', '.join(names)}"]
-    now = _NOW
-    for name, messages in given.items():
-        for message in messages:
-            pipeline.feed(name, [_raw(message)], now=now)
-            now += 1_000_000
-    pipeline.finish(now)
-    return [*_results(pipeline, test), *_dead(pipeline, test), *_late(pipeline, test)]
+class _Trial:
+    def __init__(self, spec: FlowSpec, base: Path, number: int) -> None:
+        self.test = spec.tests[number]
+        self.path: FieldPath = ("tests", number)
+        self.pipeline = Pipeline(spec, base)
+
+    def run(self) -> Iterator[Problem]:
+        names = list(self.pipeline.plan.sources)
+        given = self.test.input if isinstance(self.test.input, dict) else {names[0]: self.test.input}
+        unknown = [name for name in given if name not in names]
+        for name in unknown:
+            yield self._wrong(("input", name), f"there is no source {name!r}", name_hint(name, names, "sources"))
+        if unknown:
+            return
+        now = _NOW
+        for name, messages in given.items():
+            for message in messages:
+                self.pipeline.feed(name, [_raw(message)], now=now)
+                now += 1_000_000
+        self.pipeline.finish(now)
+        yield from self._results()
+        yield from self._dead()
+        if self.pipeline.late != self.test.late:
+            found, wanted = self.pipeline.late, self.test.late
+            yield self._wrong(("late",), f"{found} messages come too late for their window, not {wanted}")
+
+    def _wrong(self, path: FieldPath, message: str, hint: str = "") -> Problem:
+        return Problem("flow-test-failed", f"{self.test.name}: {message}", hint, (*self.path, *path))
+
+    def _results(self) -> Iterator[Problem]:
+        output = self.test.output
+        if output is None:
+            return
+        names = list(self.pipeline.results)
+        several = isinstance(output, dict)
+        wanted = output if isinstance(output, dict) else {names[0]: output}
+        for name, expected in wanted.items():
+            path: FieldPath = ("output", name) if several else ("output",)
+            if name not in names:
+                yield self._wrong(path, f"there is no sink {name!r}", name_hint(name, names, "sinks"))
+                continue
+            found = [msgspec.json.decode(msgspec.json.encode(row)) for row in self.pipeline.results[name]]
+            yield from self._compared(expected, found, path)
+
+    def _compared(self, expected: Sequence[Any], found: list[Any], path: FieldPath) -> Iterator[Problem]:
+        """Results come in any order. One that is missing is compared with the one left that is most like it."""
+        missing = [(number, row) for number, row in enumerate(expected) if not _take(found, row)]
+        for number, row in missing:
+            here = (*path, number)
+            other = max(found, key=lambda candidate: _likeness(candidate, row), default=None)
+            if other is None or not _likeness(other, row):
+                yield self._wrong(here, f"no such result: {_shown(row)}")
+                continue
+            found.remove(other)
+            for field in dict.fromkeys([*row, *other]):
+                if field not in other:
+                    yield self._wrong((*here, field), f"the result has no {field}", f"it is {_shown(other)}")
+                elif field not in row:
+                    yield self._wrong(here, f"the result has {field} too: {_shown(other[field])}")
+                elif not _same(other[field], row[field]):
+                    words = f"{field} is {_shown(other[field])}, not {_shown(row[field])}"
+                    yield self._wrong((*here, field), words, f"the result is {_shown(other)}")
+        for row in found:
+            yield self._wrong(path, f"a result that is not expected: {_shown(row)}")
+
+    def _dead(self) -> Iterator[Problem]:
+        letters = self.pipeline.letters
+        if [letter.reason for letter in letters] == list(self.test.dead or ()):
+            return
+        told = "; ".join(f"{letter.reason}: {letter.message}" for letter in letters[:5]) or "none"
+        yield self._wrong(("dead",), f"dead letters: {told}; expected: {', '.join(self.test.dead or ()) or 'none'}")
+
+
+def _likeness(found: Any, wanted: Any) -> int:
+    """How many fields of two results are the same."""
+    return sum(field in found and _same(found[field], value) for field, value in wanted.items())
 
 
 def _raw(message: Any) -> bytes:
     return message.encode() if isinstance(message, str) else msgspec.json.encode(message)
-
-
-def _results(pipeline: Pipeline, test: FlowTest) -> list[str]:
-    if test.output is None:
-        return []
-    names = list(pipeline.results)
-    wanted: Mapping[str, Sequence[Any]]
-    wanted = test.output if isinstance(test.output, dict) else {names[0]: test.output}
-    unknown = [name for name in wanted if name not in names]
-    if unknown:
-        return [f"output names no sink {unknown[0]!r}; sinks: {', '.join(names)}"]
-    out: list[str] = []
-    for name, expected in wanted.items():
-        found = [msgspec.json.decode(msgspec.json.encode(row)) for row in pipeline.results[name]]
-        left = list(found)
-        missing = [row for row in expected if not _take(left, row)]
-        where = "" if len(names) == 1 else f" in {name}"
-        out += [f"missing{where}: {_shown(row)}" for row in missing]
-        out += [f"not expected{where}: {_shown(row)}" for row in left]
-    return out
 
 
 def _take(left: list[Any], row: Any) -> bool:
@@ -89,20 +132,6 @@ def _same(found: Any, wanted: Any) -> bool:
     if isinstance(found, list) and isinstance(wanted, list):
         return len(found) == len(wanted) and all(map(_same, found, wanted))
     return bool(found == wanted)
-
-
-def _dead(pipeline: Pipeline, test: FlowTest) -> list[str]:
-    found = [letter.reason for letter in pipeline.letters]
-    if found == list(test.dead or ()):
-        return []
-    told = "; ".join(f"{letter.reason}: {letter.message}" for letter in pipeline.letters[:5]) or "none"
-    return [f"dead letters: {told}; expected: {', '.join(test.dead or ()) or 'none'}"]
-
-
-def _late(pipeline: Pipeline, test: FlowTest) -> list[str]:
-    if pipeline.late == test.late:
-        return []
-    return [f"messages that came too late: {pipeline.late}; expected: {test.late}"]
 
 
 def _shown(row: Any) -> str:

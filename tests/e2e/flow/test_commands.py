@@ -75,8 +75,12 @@ class Here:
 
     def __call__(self, *arguments: str, expect: int = 0) -> tuple[str, str]:
         code = run(["flow", *arguments])
-        out, err = self._capsys.readouterr()
+        out, err = self.printed()
         assert code == expect, out + err
+        return out, err
+
+    def printed(self) -> tuple[str, str]:
+        out, err = self._capsys.readouterr()
         return out, err
 
 
@@ -93,6 +97,7 @@ def test_a_wrong_flow_is_told_with_its_place_and_does_not_run(tmp_path: Path, he
     assert "fields: ts, x" in err
     out, _ = here("explain", str(tmp_path / "p.yaml"), "numbers", "--json", expect=1)
     assert json.loads(out)["diagnostics"][0]["path"] == "flows.numbers.steps[0].filter"
+    (tmp_path / "p.yaml").write_text(PROFILE)
     _, err = here("run", str(tmp_path / "p.yaml"), expect=1)
     assert "name one: numbers, other" in err
     _, err = here("run", str(tmp_path / "p.yaml"), "number", expect=1)
@@ -112,3 +117,13 @@ def test_what_a_flow_comes_to_and_whether_its_tests_hold(tmp_path: Path, here: H
     (tmp_path / "p.yaml").write_text(PROFILE.replace("total: 3", "total: 4"))
     out, _ = here("test", str(tmp_path / "p.yaml"), "--json", expect=1)
     assert json.loads(out)["failed"] == 1
+    assert run(["validate", "--test", str(tmp_path / "p.yaml")]) == 1
+    err = here.printed()[1]
+    assert "p.yaml:11:116: error: adds up: total is 3, not 4 [flow-test-failed]" in err
+    assert "hint: the result is {" in err
+    assert run(["validate", str(tmp_path / "p.yaml")]) == 0
+    (tmp_path / "p.yaml").write_text(PROFILE)
+    here.printed()
+    assert run(["validate", "--test", "--json", str(tmp_path / "p.yaml")]) == 0
+    answer = json.loads(here.printed()[0])
+    assert [(t["test"], t["passed"]) for t in answer["tests"]] == [("adds up", True)]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from streamsd.core.diagnostics import dotted
 from streamsd.document.load import load
 from streamsd.flow.compiler import problems_of
 from streamsd.flow.reference import written
@@ -41,7 +42,7 @@ def test_the_tests_of_every_example_hold(profile: Path) -> None:
             assert problems_of(resource.spec, resource.base.absolute()) == ()
             outcomes = run_tests(resource.spec, resource.base.absolute())
             assert outcomes, "an example has tests"
-            assert [outcome for outcome in outcomes if outcome.differences] == []
+            assert [outcome for outcome in outcomes if outcome.problems] == []
 
 
 def test_a_test_that_does_not_hold_says_what_differs(tmp_path: Path) -> None:
@@ -66,11 +67,35 @@ def test_a_test_that_does_not_hold_says_what_differs(tmp_path: Path) -> None:
         }
     )
     wrong, right, lost = run_tests(spec, tmp_path)
-    assert right.differences == ()
-    assert wrong.differences == (
-        'missing: {"x":5,"y":3}',
-        'not expected: {"x":5,"y":2.0}',
-        "dead letters: division-by-zero: division by zero; expected: none",
-        "messages that came too late: 0; expected: 1",
+    assert right.problems == ()
+    assert [(dotted(problem.path), problem.message) for problem in wrong.problems] == [
+        ("tests[0].output[0].y", "wrong: y is 2.0, not 3"),
+        ("tests[0].dead", "wrong: dead letters: division-by-zero: division by zero; expected: none"),
+        ("tests[0].late", "wrong: 0 messages come too late for their window, not 1"),
+    ]
+    assert [problem.message for problem in lost.problems] == ["lost: there is no source 'other'"]
+
+
+def test_missing_and_unexpected_results_are_told_each(tmp_path: Path) -> None:
+    from streamsd.flow.spec import FlowSpec
+
+    rows = [{"x": 1}, {"x": 2, "y": 1}]
+    spec = FlowSpec.model_validate(
+        {
+            "source": {"generator": {"fields": {"n": "n"}}},
+            "sink": {"discard": {}},
+            "tests": [
+                {"name": "a", "input": rows, "output": [{"x": 2}, {"x": 1}, {"x": 3}]},
+                {"name": "b", "input": rows, "output": []},
+                {"name": "c", "input": rows[:1], "output": [{"x": 1, "z": 1}]},
+            ],
+        }
     )
-    assert lost.differences == ("input names no source 'other'; sources: in",)
+    assert [[(dotted(p.path), p.message) for p in outcome.problems] for outcome in run_tests(spec, tmp_path)] == [
+        [("tests[0].output[0]", "a: the result has y too: 1"), ("tests[0].output[2]", 'a: no such result: {"x":3}')],
+        [
+            ("tests[1].output", 'b: a result that is not expected: {"x":1}'),
+            ("tests[1].output", 'b: a result that is not expected: {"x":2,"y":1}'),
+        ],
+        [("tests[2].output[0].z", "c: the result has no z")],
+    ]
