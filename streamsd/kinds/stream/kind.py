@@ -48,6 +48,8 @@ class StreamKind(Kind[StreamSpec]):
     spec = StreamSpec
 
     def check_spec(self, name: str, spec: StreamSpec) -> Iterable[Problem]:
+        if spec.source is not None:
+            yield from ingest.check(spec.source.ingest)
         scale = spec.video.scale if spec.video else None
         if scale and (scale.width % 2 or scale.height % 2):
             yield Problem(
@@ -82,8 +84,6 @@ class StreamKind(Kind[StreamSpec]):
                 "choose another ffmpeg, or run streamsd doctor",
                 ("video", "codec"),
             )
-        if spec.source is not None:
-            yield from ingest.check(spec.source.ingest)
         yield from missing_files(resource)
 
     def compile(self, resource: Resource[StreamSpec], context: Context) -> Compiled:

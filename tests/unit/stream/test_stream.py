@@ -204,7 +204,7 @@ def test_publishers_of_this_host_are_told_where_to(context: HostContext, listen:
 
 def test_whom_others_reach_needs_a_key(context: HostContext, monkeypatch: pytest.MonkeyPatch) -> None:
     data = StreamSpec.model_validate({"source": {"ingest": {"listen": "0.0.0.0:1935"}}})
-    (problem,) = KIND.check(Resource(Address("Stream", "desk"), data), context)
+    (problem,) = said_against(KIND, Resource(Address("Stream", "desk"), data), context)
     assert (problem.code, problem.path) == ("key-missing", ("source", "ingest", "key"))
 
 
