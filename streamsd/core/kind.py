@@ -7,6 +7,7 @@ import typing
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -103,6 +104,19 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Happening:
+    """Something that the process `role` told of, for the event log: `event` is kebab-case, `at` when it happened.
+    `number` grows from one to the next of a resource, as milliseconds of the wall clock do: by it the engine knows what
+    it has told. Never holds a secret."""
+
+    number: int
+    at: datetime
+    event: str
+    role: str
+    fields: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """What a kind measured of a running resource. `live` has the same keys as `Compiled.live`; a key that could not
     be measured is left out. `observed` is for people and for `status --json`."""
@@ -114,6 +128,8 @@ class Observation:
     """What would be interrupted by a restart, in words ("streaming to Stream/main"); empty: nothing."""
     overridden: str = ""
     """What an operator has switched by hand, which is left so until it is reset; empty: nothing."""
+    happened: tuple[Happening, ...] = ()
+    """What happened lately, oldest first. Those that were among them before are not told again."""
 
 
 class Locate(Protocol):

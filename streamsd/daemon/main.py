@@ -79,7 +79,15 @@ async def _run(settings: Settings, watch: bool, serve: Serve, out: TextIO | None
     def discard(address: Address) -> None:
         shutil.rmtree(settings.run_dir / "r" / f"{address.kind}.{address.name}", ignore_errors=True)
 
-    reconciler = Reconciler(runtime, registry, clock=clock, chance=random.Random(), emit=log.emit, discard=discard)
+    reconciler = Reconciler(
+        runtime,
+        registry,
+        clock=clock,
+        chance=random.Random(),
+        emit=log.emit,
+        discard=discard,
+        told=lambda address: store.newest_happening(str(address)),
+    )
     compiler = Compiler(registry, context, digest_key(settings.state_dir))
     profiles = Profiles(settings, registry, compiler, store, reconciler.world)
     service = DaemonService(settings, registry, profiles, reconciler, runtime, log, clock, context.release)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, assert_never
 
 from streamsd.core.address import Address, UnitId
 from streamsd.core.clock import Clock
-from streamsd.core.kind import Finding, Observation, PatchFault, Registry
+from streamsd.core.kind import Finding, Happening, Observation, PatchFault, Registry
 from streamsd.core.runtime import ObservedUnit, ProcessState, Runtime, RuntimeFault
 from streamsd.core.unit import Check, Probe, Unit
 from streamsd.engine import phase
@@ -49,6 +49,8 @@ class Executor:
     succeeded, `on_moved(address)` when one of its processes has come or gone, `on_exit(observed)` when a process had
     ended before the runtime said that it was started; `discard(address)` removes what a deleted resource left on disk.
 
+    `on_happened(address, happenings)`: what a measured resource's processes tell of, old and new.
+
     `changed`: of each unit that is being started, what wakes whoever waits for its probe. `early`: exits of units whose
     start has not been answered yet.
     """
@@ -61,6 +63,7 @@ class Executor:
     on_started: Callable[[Unit], None]
     on_moved: Callable[[Address], None]
     on_exit: Callable[[ObservedUnit], None]
+    on_happened: Callable[[Address, Sequence[Happening]], None]
     discard: Callable[[Address], None]
     ask: Asking = asker
     changed: dict[UnitId, asyncio.Event] = field(default_factory=dict)
@@ -355,6 +358,8 @@ class Executor:
         if mine > self._answered.get(desired.address, 0):
             self._answered[desired.address] = mine
             self.world.measured[desired.address] = found
+            if found.happened:
+                self.on_happened(desired.address, found.happened)
 
     def _desired(self, address: Address) -> Desired:
         desired = self.world.generation.resources.get(address)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from streamsd.core.address import Address
 from streamsd.core.clock import Clock
 from streamsd.core.conditions import Conditions
 from streamsd.core.events import Event
-from streamsd.core.kind import Registry
+from streamsd.core.kind import Happening, Registry
 from streamsd.core.runtime import Exited, ProcessState, Runtime
 from streamsd.core.unit import RestartPolicy, Unit
 from streamsd.engine import phase, planner
@@ -37,7 +37,8 @@ _SETBACK = RestartPolicy(base=0.5, cap=30.0, crash_loop=8)
 
 
 class Reconciler:
-    """`emit(event)` keeps and tells an event. `discard(address)` removes what a deleted resource left on disk."""
+    """`emit(event)` keeps and tells an event. `discard(address)` removes what a deleted resource left on disk.
+    `told(address)`: the number of the newest happening of it that the event log has, 0 when there is none."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Reconciler:
         chance: random.Random,
         emit: Callable[[Event], None],
         discard: Callable[[Address], None],
+        told: Callable[[Address], int],
         ask: Asking = asker,
     ) -> None:
         self.world = World(clock, chance)
@@ -56,6 +58,8 @@ class Reconciler:
         self._runtime = runtime
         self._clock = clock
         self._emit = emit
+        self._told = told
+        self._heard: dict[Address, int] = {}
         self._dependents: dict[Address, set[Address]] = {}
         self._settled: dict[Address, Desired] = {}
         self._dirty: set[Address] = set()
@@ -81,6 +85,7 @@ class Reconciler:
             on_started=self._started,
             on_moved=self._unit_moved,
             on_exit=lambda observed: self._listener.exited(Exited(observed)),
+            on_happened=self._happened,
             discard=discard,
             ask=ask,
         )
@@ -269,6 +274,16 @@ class Reconciler:
     def tell(self, event: str, address: Address | None = None, **fields: Any) -> None:
         """An event of the engine's."""
         self._emit(Event(self._clock.now(), event, str(address) if address else "", fields))
+
+    def _happened(self, address: Address, happenings: Sequence[Happening]) -> None:
+        """Tell what was not told yet, not by an earlier controller either."""
+        heard = self._heard[address] if address in self._heard else self._told(address)
+        for happening in happenings:
+            if happening.number > heard:
+                heard = happening.number
+                fields = {"role": happening.role, **happening.fields, "happening": happening.number}
+                self._emit(Event(happening.at, happening.event, str(address), fields))
+        self._heard[address] = heard
 
     # -- the passes
 

@@ -92,6 +92,14 @@ class Store:
         found = [(int(seq), json.loads(line)) for seq, line in rows]
         return found[::-1] if since == 0 else found
 
+    def newest_happening(self, address: str) -> int:
+        """The number of the newest event that a process of the resource told of; 0 when none is kept."""
+        query = "SELECT line FROM events WHERE address = ? AND line LIKE ? ORDER BY seq DESC LIMIT 1"
+        with contextlib.suppress(sqlite3.DatabaseError, ValueError, KeyError, TypeError):
+            for (line,) in self._db.execute(query, (address, '%"happening": %')):
+                return int(json.loads(line)["happening"])
+        return 0
+
     def remember(self, generation: int, revision: str, files: Mapping[str, bytes]) -> None:
         """Keep the text of an accepted profile, to fall back on when the file is unreadable at the next start."""
         text = json.dumps({name: content.decode("utf-8", "replace") for name, content in files.items()})

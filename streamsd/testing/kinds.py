@@ -14,6 +14,7 @@ from streamsd.core.kind import (
     Claim,
     Compiled,
     Context,
+    Happening,
     Kind,
     LivePart,
     Observation,
@@ -74,7 +75,7 @@ class ThingSpec(Spec):
 
 class ThingKind(Kind[ThingSpec]):
     """`levels` is what the running processes have live, by pid. `refuses`: why patches fail; empty: they work.
-    `takes` false: a patch says that it worked and changes nothing. `findings`, `on_air`: told when measured."""
+    `takes` false: a patch says that it worked and changes nothing. `on_air`, `happened`: told when measured."""
 
     name = "Thing"
     section = "things"
@@ -87,6 +88,7 @@ class ThingKind(Kind[ThingSpec]):
         self.refuses = ""
         self.takes = True
         self.on_air: dict[str, str] = {}
+        self.happened: dict[str, tuple[Happening, ...]] = {}
         self.compiled: list[str] = []
 
     def check(self, resource: Resource[ThingSpec], context: Context) -> Iterable[Problem]:
@@ -122,7 +124,10 @@ class ThingKind(Kind[ThingSpec]):
             return Observation()
         level = self.levels.get(main.pid, 0)
         return Observation(
-            live={"level": level}, observed={"level": level}, on_air=self.on_air.get(resource.address.name, "")
+            live={"level": level},
+            observed={"level": level},
+            on_air=self.on_air.get(resource.address.name, ""),
+            happened=self.happened.get(resource.address.name, ()),
         )
 
     async def patch(self, resource: Resource[ThingSpec], compiled: Compiled, parts: frozenset[str]) -> None:

@@ -62,6 +62,7 @@ class Scenario:
             chance=random.Random(seed),
             emit=self.events.append,
             discard=lambda address: self.discarded.append(str(address)),
+            told=self._newest_happening,
             ask=self.runtime.asker,
         )
 
@@ -83,6 +84,10 @@ class Scenario:
     def anew(self) -> Scenario:
         """The next daemon over the same processes, once this one has been left."""
         return Scenario(self.directory, clock=self.clock, runtime=self.runtime, thing=self.thing)
+
+    def _newest_happening(self, address: Address) -> int:
+        told = [e.fields["happening"] for e in self.events if e.address == str(address) and "happening" in e.fields]
+        return int(str(told[-1])) if told else 0
 
     # -- asking for things
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from streamsd.core.address import Address
 from streamsd.core.diagnostics import Problem, ProblemsError
@@ -14,6 +15,7 @@ from streamsd.core.kind import (
     Compiled,
     Context,
     Finding,
+    Happening,
     Kind,
     LivePart,
     Observation,
@@ -177,6 +179,7 @@ class ObsKind(Kind[ObsSpec]):
             findings=findings,
             on_air=_on_air(_mapping(told.get("outputs"))),
             overridden=_overridden(_mapping(told.get("overrides"))),
+            happened=tuple(_happened(told)),
         )
 
     async def patch(self, resource: Resource[ObsSpec], compiled: Compiled, parts: frozenset[str]) -> None:
@@ -276,6 +279,14 @@ def _findings(told: Mapping[str, JsonValue]) -> Iterable[Finding]:
     for row in rows if isinstance(rows, list) else []:
         found = cast("dict[str, str]", row)
         yield Finding(found["reason"], f"{found['about']}: {found['message']}", DIRECTOR)
+
+
+def _happened(told: Mapping[str, JsonValue]) -> Iterable[Happening]:
+    rows = told.get("events")
+    for row in rows if isinstance(rows, list) else []:
+        entry = cast("dict[str, Any]", row)
+        at = datetime.fromtimestamp(entry["number"] / 1000, UTC)
+        yield Happening(entry["number"], at, entry["event"], DIRECTOR, entry["fields"])
 
 
 def _on_air(outputs: Mapping[str, JsonValue]) -> str:

@@ -17,6 +17,7 @@ from streamsd.programs.director.client import Client, ConnectFault, ConnectionLo
 from streamsd.programs.director.collection import CollectionFile
 from streamsd.programs.director.commands import Answer, Commands, Refusal
 from streamsd.programs.director.control import Control, refusal
+from streamsd.programs.director.journal import Journal
 from streamsd.programs.director.model import Desired, Owned, Studio
 from streamsd.programs.director.overrides import Overrides
 from streamsd.programs.director.parse import DocumentFault, parse_desired
@@ -69,6 +70,7 @@ class Director:
         self._document_fault = ""
         self._session: Session | None = None
         self._fault = ("Connecting", "not connected yet")
+        self._journal = Journal()
         self._patience = Patience(where.complaint)
         self._next_connect = 0.0
         self._pause = CONNECT_PAUSE
@@ -155,7 +157,7 @@ class Director:
             self._later(fault.reason, str(fault))
             return
         try:
-            self._session = Session(client, self._files, self._state.kept)
+            self._session = Session(client, self._files, self._state.kept, self._journal)
         except NoAnswer as silence:
             self._patience.silent(silence.asked, self._answer_within)
             self._later("NotAnswering", str(silence))
@@ -171,6 +173,7 @@ class Director:
         self._patience.answered()
         self._selector.register(client.fileno(), selectors.EVENT_READ, "obs")
         self._say("connected", obs=self._session.obs_version)
+        self._journal.note("obs-connected", {"obs_version": self._session.obs_version})
         self._next_report = 0.0
 
     def _later(self, reason: str, message: str) -> None:
@@ -213,6 +216,7 @@ class Director:
                     self._selector.unregister(key.fileobj)
             session.client.close()
             self._say("disconnected", reason=reason, message=message)
+            self._journal.note("obs-disconnected", {"reason": reason, "message": message})
         self._fault = (reason, message)
         self._next_connect = time.monotonic() + CONNECT_PAUSE
         self._report()
@@ -330,6 +334,7 @@ class Director:
             "connected": session is not None,
             "parts": self._parts(),
             "overrides": self._state.overrides.to_json(),
+            "events": [*self._journal.entries],
         }
         if session is None:
             return told
@@ -339,7 +344,6 @@ class Director:
             "requests_sent": session.mutating,
             "stats": session.stats,
             "outputs": session.outputs.observed(),
-            "events": list(session.events),
             "findings": [{"reason": f.reason, "about": f.about, "message": f.message} for f in session.findings()],
         }
         if outcome is not None:
@@ -363,6 +367,7 @@ class Director:
 
     def _report(self) -> None:
         self._next_report = time.monotonic() + REPORT_EVERY
+        self._journal.publish(now=self._stopping)
         self._beat += 1  # a turn of the loop: it lives, whether OBS does or not
         session = self._session
         status: dict[str, JsonValue] = self.status()

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from streamsd.core.report import JsonValue
 from streamsd.programs.director.captures import Captures
 from streamsd.programs.director.changes import Impossible, OutputName
 from streamsd.programs.director.client import Client, Data, ObsEvent, Request
 from streamsd.programs.director.collection import CollectionFile
+from streamsd.programs.director.journal import Journal
 from streamsd.programs.director.model import Desired, Owned, Studio
 from streamsd.programs.director.outputs import OutputKeeper
 from streamsd.programs.director.readback import Reader, ReadFault
 from streamsd.programs.director.reconcile import Outcome, Reconciler
+from streamsd.programs.director.telling import tell
 
 SETTLE = 0.02
 """Seconds after an event in which others are waited for before OBS is read: a person's drag makes many."""
@@ -25,6 +24,8 @@ POLL_SHARE = 0.005
 """Of a core: what reading back for what has no event may cost. A large collection is read more rarely."""
 
 RETRY_CAP = 60.0
+
+_CHANGES_TOLD = 5
 
 _MEANINGLESS = frozenset(
     {
@@ -48,20 +49,6 @@ _OUTPUT_EVENTS = {
     "ReplayBufferStateChanged": OutputName.REPLAY_BUFFER,
     "VirtualcamStateChanged": OutputName.VIRTUAL_CAMERA,
 }
-
-_TOLD = _OUTPUT_EVENTS.keys() | {
-    "CurrentProgramSceneChanged",
-    "CurrentSceneCollectionChanged",
-    "CurrentProfileChanged",
-    "SceneCreated",
-    "SceneRemoved",
-    "InputCreated",
-    "InputRemoved",
-    "SceneTransitionEnded",
-    "StudioModeStateChanged",
-    "ExitStarted",
-}
-"""Events worth an entry in the report."""
 
 
 class Leaving(Exception):
@@ -95,7 +82,9 @@ class Movement:
 class Session:
     """Raises ConnectionLost from anything; Leaving from `take_events`."""
 
-    def __init__(self, client: Client, files: CollectionFile | None, kept: frozenset[tuple[str, str]]) -> None:
+    def __init__(
+        self, client: Client, files: CollectionFile | None, kept: frozenset[tuple[str, str]], journal: Journal
+    ) -> None:
         self.client = client
         version = client.call("GetVersion")
         self.obs_version = str(version.get("obsVersion", ""))
@@ -106,7 +95,7 @@ class Session:
         self.outcome: Outcome | None = None
         self.output_findings: tuple[Impossible, ...] = ()
         self.mutating = 0
-        self.events: deque[dict[str, JsonValue]] = deque(maxlen=30)
+        self._journal = journal
         self.stats: Data = {}
         self._drawn = Movement()
         self.due = Timing()
@@ -135,8 +124,7 @@ class Session:
 
     def _take(self, event: ObsEvent) -> None:
         now = time.monotonic()
-        if event.type in _TOLD:
-            self.events.append({"at": time.time(), "event": event.type, **_short(event.data)})
+        tell(self._journal, event, self.outcome.found if self.outcome is not None else None)
         match event.type:
             case "ExitStarted":
                 raise Leaving
@@ -194,6 +182,8 @@ class Session:
         self.due.converge = now + pause
         if outcome.mutating:
             self.due.tend = 0.0
+            about: Data = {"changes": [*outcome.changed[:_CHANGES_TOLD]], "of": len(outcome.changed)}
+            self._journal.note("obs-brought-to-what-is-declared", about, together=True)
         return outcome
 
     def tend(self, desired: Desired) -> None:
@@ -239,11 +229,7 @@ class Session:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             for event in self.client.events(left):
+                tell(self._journal, event, self.outcome.found if self.outcome is not None else None)
                 if event.type in _OUTPUT_EVENTS:
                     self.outputs.told(_OUTPUT_EVENTS[event.type], str(event.data.get("outputState")))
                     self.due.tend = 0.0
-
-
-def _short(data: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """An event's plain values, without settings: those may hold secrets."""
-    return {key: value for key, value in data.items() if isinstance(value, str | bool) and "ettings" not in key}

@@ -35,3 +35,15 @@ async def test_a_full_disk_under_the_log_ends_nothing(tmp_path: Path) -> None:
     store.close()
     with contextlib.suppress(OSError):
         out.close()
+
+
+async def test_a_new_controller_knows_what_was_told(tmp_path: Path) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    store = Store(tmp_path)
+    assert store.newest_happening("Obs/a") == 0
+    for number in (5, 7):
+        store.append(Event(at, "obs-exits", "Obs/a", {"happening": number}))
+    store.append(Event(at, "obs-exits", "Obs/b", {"happening": 9}))
+    store.append(Event(at, "process-exited", "Obs/a", {"role": "obs"}))
+    assert store.newest_happening("Obs/a") == 7
+    store.close()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from streamsd.core.address import Address, UnitId
+from streamsd.core.kind import Happening
 from streamsd.core.unit import FileExists, Limits, Reports, RestartMode, UnixSocket
 from streamsd.testing import Scenario, things
 
@@ -516,6 +518,24 @@ async def test_a_slow_start_does_not_hold_up_a_crowd(s: Scenario) -> None:
     s.runtime.kill(A)
     await s.settle()
     assert "Thing/a/main" in s.runtime.running()
+
+
+async def test_what_a_process_tells_of_is_told_once(s: Scenario) -> None:
+    def happened(*numbers: int) -> tuple[Happening, ...]:
+        at = datetime(2026, 1, 1, tzinfo=UTC)
+        return tuple(Happening(n, at, "thing-moved", "main", {"by": n}) for n in numbers)
+
+    def told() -> list[object]:
+        return [e.fields["by"] for e in s.events if e.event == "thing-moved"]
+
+    s.thing.happened["a"] = happened(5, 7)
+    await s.apply(things(a={"level": 1}), 10)
+    assert told() == [5, 7]
+    s.thing.happened["a"] = happened(7, 8, 9)
+    await s.advance(10)
+    assert told() == [5, 7, 8, 9]
+    event = next(e for e in s.events if e.event == "thing-moved")
+    assert (event.address, event.at.year, event.fields["role"]) == ("Thing/a", 2026, "main")
 
 
 async def test_a_fault_inside_a_kind_is_its_resources_alone(s: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
