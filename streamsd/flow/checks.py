@@ -43,6 +43,11 @@ def check_ends(spec: FlowSpec, supervised: bool) -> Iterator[Problem]:
     for name, sink in spec.all_sinks.items():
         path = end_path(spec, "sink", name)
         yield from _package(sink.transport, path)
+        if sink.obs is not None and not supervised:
+            hint = "run it with `streamsd up`; `streamsd flow test` needs no daemon"
+            yield Problem(
+                "flow-sink", "an obs sink is for a flow under the daemon that runs the OBS", hint, (*path, "obs")
+            )
 
 
 def check_delivery(spec: FlowSpec) -> Iterator[Problem]:

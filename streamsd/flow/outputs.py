@@ -22,6 +22,7 @@ ADDRESSED: Mapping[str, tuple[str, ...]] = {
     "kafka": ("topic", "key"),
     "nats": ("subject",),
     "amqp": ("routing_key",),
+    "obs": ("source", "text"),
 }
 """Sinks that take an address with each result: the expressions that make it."""
 
@@ -45,6 +46,8 @@ def encoder_of(sink: Sink, fields: Mapping[str, Type] | None) -> Encoder:
     if sink.transport in ROWS:
         told = sink.sqlite or sink.postgres
         return _rows(fields or {}, told.key if told else (), json_any=sink.postgres is not None)
+    if sink.obs is not None:
+        return _addressed(lambda row: b"", 2)
     match sink.format:
         case "json":
             one = records.json_encoder()
@@ -146,6 +149,8 @@ def address_check(transport: str, name: str) -> Callable[[str], str]:
         ("kafka", "topic"): (re.compile(r"[A-Za-z0-9._-]+"), 249),
         ("kafka", "key"): (re.compile(r".*", re.DOTALL), 1 << 20),
         ("amqp", "routing_key"): (re.compile(r".*", re.DOTALL), 255),
+        ("obs", "source"): (re.compile(r"[^\0]+"), 1000),
+        ("obs", "text"): (re.compile(r"[^\0]*"), 20_000),
     }
     pattern, most = rules[(transport, name)]
 

@@ -18,6 +18,8 @@ def delivery_of(spec: FlowSpec, sink: Sink) -> str:
     forgetful = [source.transport for source in sources if _forgets(source)]
     if forgetful:
         return f"at most once ({forgetful[0]} cannot give a message again)"
+    if sink.obs is not None:
+        return "at most once (obs shows the newest one)"
     if sink.transport in _ONCE:
         return f"at most once ({sink.transport} does not confirm)"
     if sink.transport == "tcp":

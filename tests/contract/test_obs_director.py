@@ -78,6 +78,32 @@ def test_a_director_that_starts_anew_sends_nothing(director: Director) -> None:
     assert director.status()["requests_sent"] == 0
 
 
+def test_a_text_of_a_flow_stays_until_it_is_given_another(obs: Studio, director: Director) -> None:
+    def shown() -> str:
+        client = obs.connect()
+        try:
+            settings: Any = client.call("GetInputSettings", {"inputName": "title"})["inputSettings"]
+            return str(settings["text"])
+        finally:
+            client.close()
+
+    declared = shown()
+    answer = director.ask(do="text", texts={"title": "Grüße\n2 : 1", "bg": "x", "nope": "x"})
+    assert answer["ok"]
+    assert set(answer["refused"]) == {"bg", "nope"}
+    assert shown() == "Grüße\n2 : 1"
+    # It is no drift, and no operator's override: a comparison leaves it alone.
+    sent = director.status()["requests_sent"]
+    assert director.ask(do="desired")["converged"]
+    assert (director.status()["requests_sent"], director.status()["overrides"]) == (sent, {})
+    client = obs.connect()
+    client.call("SetInputSettings", {"inputName": "title", "inputSettings": {"text": "somebody"}})
+    client.close()
+    until(lambda: shown() == "Grüße\n2 : 1", "what somebody else wrote is undone")
+    assert director.ask(do="reset")["converged"]
+    assert shown() == declared
+
+
 def test_overrides_outlive_the_director_and_are_reset(obs: Studio, director: Director) -> None:
     assert director.ask(do="switch", scene="pause")["overrides"] == {"program": "pause"}
     director.ask(do="show", scene="main", source="title", on=False)

@@ -12,6 +12,15 @@ _LONGEST = 64 * 1024 * 1024
 """Bytes of an answer: a screenshot, or a large collection read back."""
 
 
+class Directed:
+    """An OBS with a director, as other kinds know it."""
+
+    @property
+    def control(self) -> Path:
+        """The director's control socket."""
+        raise NotImplementedError  # the kind's own places say where
+
+
 class DirectorFault(Exception):
     """The director does not answer, or refuses: `reason` is a CamelCase word."""
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from streamsd.core.change import OnChange
+from streamsd.core.kind import RefTo
 from streamsd.core.secret import Secret
 from streamsd.core.units import Seconds, Size
 from streamsd.flow.spec.sources import Listen, Port
@@ -183,6 +184,20 @@ class PostgresSink(Part):
     """Columns that name a row: a later result replaces it. Empty: every result is a row of its own."""
 
 
+class ObsSink(Part):
+    """A text source of an OBS: what it shows. The newest result counts; those that come faster than they are drawn are
+    passed over, and counted. The scenes' own text is shown until the first."""
+
+    instance: Annotated[str, RefTo("Obs", follows=False)]
+    """The OBS, as declared under `obs`."""
+    source: Template
+    """The name of its text source; expressions in braces: `score-{team}`."""
+    text: Template = "{line}"
+    """What it shows; expressions in braces: `"{room}: {format_number(mean, 1)} °C"`."""
+    rate: Annotated[float, Field(gt=0, le=60)] = 10
+    """How often a second it is drawn at most: each time OBS renders the text anew."""
+
+
 class Discard(Part):
     """Nowhere: results are counted only."""
 
@@ -216,6 +231,8 @@ class Sink(Part):
     """A SQLite table."""
     postgres: PostgresSink | None = None
     """A PostgreSQL table."""
+    obs: ObsSink | None = None
+    """A text on an OBS scene."""
     discard: Discard | None = None
     """Nowhere."""
     when: Annotated[Expression | None, OnChange.PATCH] = None
@@ -254,6 +271,7 @@ TRANSPORTS = (
     "sse",
     "sqlite",
     "postgres",
+    "obs",
     "discard",
 )
 EXACT = frozenset({"file", "sqlite", "postgres", "discard"})

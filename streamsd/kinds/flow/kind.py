@@ -29,6 +29,7 @@ from streamsd.core.report import JsonValue, read_report
 from streamsd.core.runtime import ObservedUnit, ProcessState
 from streamsd.core.secret import Secret
 from streamsd.core.unit import File, Limits, Probe, Probes, Reports, StopPolicy, Unit, UnixSocket
+from streamsd.drivers.obs.control import Directed
 from streamsd.flow.asking import ask
 from streamsd.flow.checks import check_delivery, check_ends, check_state, end_path
 from streamsd.flow.split import digest, split
@@ -209,6 +210,8 @@ def _around(spec: FlowSpec, context: Context) -> Iterator[str]:
     """Sockets that the runner is told, where a source or sink needs them."""
     if any(source.streamsd is not None for source in spec.all_sources.values()):
         yield from ("--api", str(context.api_socket))
+    for name in sorted({sink.obs.instance for sink in spec.all_sinks.values() if sink.obs is not None}):
+        yield from ("--director", f"{name}={context.exports(Address('Obs', name), Directed).control}")
 
 
 def _claims(spec: FlowSpec, base: Path) -> Iterator[Claim]:

@@ -27,6 +27,7 @@ from streamsd.core.unit import (
 from streamsd.core.units import Resolution
 from streamsd.drivers.obs.authority import authority_of
 from streamsd.drivers.obs.content import Json
+from streamsd.drivers.obs.control import Directed
 from streamsd.drivers.obs.render import Instance, environment, launch_document, start_document
 from streamsd.drivers.pulse import PulseDevice
 from streamsd.drivers.x11 import XDisplay
@@ -42,7 +43,7 @@ SCREEN = Resolution(1280, 720)
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class Places(Directed):
     """Where an instance's files are: `run` is gone with it, `state` outlives the host's restarts."""
 
     run: Path

@@ -43,8 +43,16 @@ class Stage(Protocol):
         """Take these from now on, converge, and say how it went."""
         ...
 
+    def show_texts(self, texts: Mapping[str, str]) -> None:
+        """Have these inputs show these texts, now and until they are given others."""
+        ...
+
     def take_document(self, *, interrupt: bool) -> Answer:
         """Read the desired file anew and converge. `interrupt`: this once, running outputs may be interrupted."""
+        ...
+
+    def reset(self) -> Answer:
+        """Without overrides and texts from elsewhere from now on, converged."""
         ...
 
     def status(self) -> Answer: ...
@@ -62,7 +70,7 @@ class Commands:
         self._known: dict[str, Callable[[dict[str, Any]], Answer]] = {
             "desired": lambda q: stage.take_document(interrupt=q.get("interrupt") is True),
             "status": lambda q: {"ok": True, **stage.status()},
-            "reset": lambda q: stage.override(Overrides()),
+            "reset": lambda q: stage.reset(),
             "read": lambda q: {"ok": True, "studio": plain(stage.read())},
             "switch": self._switch,
             "transition": self._transition,
@@ -71,6 +79,7 @@ class Commands:
             "show": self._show,
             "mute": self._mute,
             "screenshot": self._screenshot,
+            "text": self._say,
         }
 
     def answer(self, question: dict[str, Any]) -> Answer:
@@ -138,6 +147,22 @@ class Commands:
             raise Refusal("UnknownSource", f"declared: {', '.join(inputs)}")
         overrides = self._stage.overrides()
         return self._stage.override(replace(overrides, muted={**overrides.muted, name: _flag(question)}))
+
+    def _say(self, question: dict[str, Any]) -> Answer:
+        """`texts`: by the name of an input that shows a text. What a data flow draws is no operator's override.
+        `refused`: why, for those that cannot be shown."""
+        texts = question.get("texts")
+        if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+            raise Refusal("BadRequest", "texts is missing: a text for each input")
+        inputs = self._stage.document().studio.inputs
+        refused: dict[str, JsonValue] = {}
+        for name in texts:
+            if name not in inputs:
+                refused[name] = f"there is no source {name!r}"
+            elif not inputs[name].kind.startswith("text_"):
+                refused[name] = f"the source {name!r} shows no text"
+        self._stage.show_texts({name: text for name, text in texts.items() if name not in refused})
+        return {"ok": True, "refused": refused}
 
     def _screenshot(self, question: dict[str, Any]) -> Answer:
         """`image`: a data URL. Of a source, or of what is on air."""

@@ -8,12 +8,13 @@ import selectors
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streamsd.core.report import JsonValue, Report, write_report
-from streamsd.programs.director.client import Client, ConnectFault, ConnectionLost, NoAnswer, RequestFault
+from streamsd.programs.director.client import Client, ConnectFault, ConnectionLost, NoAnswer, Request, RequestFault
 from streamsd.programs.director.collection import CollectionFile
 from streamsd.programs.director.commands import Answer, Commands, Refusal
 from streamsd.programs.director.control import Control, refusal
@@ -77,6 +78,7 @@ class Director:
         self._beat = 0
         self._next_report = 0.0
         self._stopping = False
+        self._texts: dict[str, str] = {}
         with suppress(OSError):
             where.report.unlink(missing_ok=True)  # what an earlier director said is over
         self._load()
@@ -239,7 +241,15 @@ class Director:
             self._keep(replace(self._state, declared=declared))
 
     def _effective(self) -> Desired:
-        return self._state.overrides.over(self.document())
+        return self._with_texts(self._state.overrides.over(self.document()))
+
+    def _with_texts(self, desired: Desired) -> Desired:
+        """With what flows have inputs show. Not kept: who gives them gives them to the next director too."""
+        inputs = dict(desired.studio.inputs)
+        for name, text in self._texts.items():
+            if name in inputs:
+                inputs[name] = replace(inputs[name], settings={**inputs[name].settings, "text": text})
+        return replace(desired, studio=replace(desired.studio, inputs=inputs)) if self._texts else desired
 
     def _owned(self) -> Owned:
         return without(self._state.declared, declared_by(self.document()))
@@ -283,6 +293,20 @@ class Director:
     def override(self, overrides: Overrides) -> Answer:
         self._keep(replace(self._state, overrides=overrides.needed(self.document())))
         return self._now()
+
+    def show_texts(self, texts: Mapping[str, str]) -> None:
+        self._texts.update(texts)
+        requests = [
+            Request.of("SetInputSettings", inputName=name, inputSettings={"text": text}, overlay=True)
+            for name, text in texts.items()
+        ]
+        for answer in self.client().batch(requests):
+            if not answer.ok:
+                raise Refusal("Refused", answer.comment or f"OBS answers {answer.code}")
+
+    def reset(self) -> Answer:
+        self._texts.clear()
+        return self.override(Overrides())
 
     def take_document(self, *, interrupt: bool) -> Answer:
         self._load()

@@ -150,6 +150,10 @@ def outlet_of(plan: SinkPlan, place: Place) -> Outlet:
             from streamsd.programs.flow.sinks.sql import PostgresOutlet
 
             return PostgresOutlet(spec.postgres, plan.fields or {}, place.life)
+        if spec.obs is not None:
+            from streamsd.programs.flow.sinks.obs import ObsOutlet
+
+            return ObsOutlet(spec.obs, place)
         if spec.kafka is not None:
             from streamsd.programs.flow.sinks.kafka import KafkaOutlet
 
