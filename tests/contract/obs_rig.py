@@ -154,23 +154,26 @@ def studio(home: Path) -> Iterator[Studio]:
 
 
 class Director:
-    """A director process beside a studio, and its control socket. It has converged when this returns."""
+    """A director process beside a studio, and its control socket. It has converged when this returns, or `start`."""
 
-    def __init__(self, made: Studio, home: Path, document: dict[str, Any]) -> None:
+    def __init__(self, made: Studio, home: Path, document: dict[str, Any], *, converged: bool = True) -> None:
         self._studio = made
         self._home = home
         self.control = home / "control"
         self.write(document)
-        self.start()
+        self.start() if converged else self.launch()
 
     def start(self) -> None:
+        self.launch()
+        until(lambda: self.status().get("converged"), "the director has converged")
+
+    def launch(self) -> None:
         argv = [sys.executable, "-m", "streamsd.programs.director", "--port", str(self._studio.port)]
         argv += ["--password-file", str(self._studio.home / "password"), "--desired", str(self._home / "desired.json")]
         argv += ["--state", str(self._home / "state.json"), "--report", str(self._home / "report.json")]
         argv += ["--control", str(self.control), "--scenes", str(self._studio.instance.scenes)]
         argv += ["--complaint", str(self._studio.complaint)]
         self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
-        until(lambda: self.status().get("converged"), "the director has converged")
 
     def write(self, document: object) -> None:
         """Replace the desired document, as the daemon does."""

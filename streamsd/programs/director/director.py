@@ -172,7 +172,6 @@ class Director:
             self._later("NotReady", f"OBS is not ready yet: {fault}")
             return
         self._pause = CONNECT_PAUSE
-        self._patience.answered()
         self._selector.register(client.fileno(), selectors.EVENT_READ, "obs")
         self._say("connected", obs=self._session.obs_version)
         self._journal.note("obs-connected", {"obs_version": self._session.obs_version})
@@ -196,10 +195,13 @@ class Director:
             self.lose("ConnectionLost", str(lost))
 
     def _judge(self, session: Session) -> None:
-        """Whether an OBS that answers hangs all the same."""
+        """Whether an OBS that has told all it holds hangs all the same. That it lets itself be connected to says
+        nothing: obs-websocket has threads of its own."""
         hangs = session.hangs(self._answer_within)
         if hangs:
             self._patience.complain(hangs)
+        else:
+            self._patience.answered()
 
     @property
     def _answer_within(self) -> float:

@@ -63,3 +63,19 @@ def test_an_obs_that_hangs_is_replaced_and_a_director_that_hangs_is_not_its_faul
     assert "OBS has not answered for" in replaced["why"]
     assert obs.pids()["director"] == before["director"]
     assert len(list((host.directory / "rec").iterdir())) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_director_that_hangs_for_good_is_replaced_and_obs_goes_on(host: Host) -> None:
+    host.write(PROFILE.format(port=free_port()))
+    host.up()
+    host.converged(1)
+    obs = Instance(host)
+    host.until(obs.records, "it records")
+    before, running = obs.pids(), obs.obs_pid()
+    os.kill(before["director"], signal.SIGSTOP)
+    host.until(lambda: obs.pids().get("director") not in (None, before["director"]), "it is replaced", within=200)
+    host.until(lambda: obs.observed().get("converged") and obs.records(), "the new one keeps OBS as declared")
+    assert (obs.pids()["obs"], obs.obs_pid()) == (before["obs"], running)
+    assert len(list((host.directory / "rec").iterdir())) == 1
