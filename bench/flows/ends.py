@@ -96,6 +96,32 @@ def _mqtt(directory: Path, messages: list[bytes], port: int, qos: int, reach: st
     one.close()
     lost = f"{len(messages) - came} of {len(messages)} dropped by the broker" if came < len(messages) else ""
     yield Figure(f"MQTT QoS {qos} through mosquitto", rate / 1e3, "k/s", reach, lost)
+    yield Figure(f"mosquitto alone at QoS {qos}", _broker_alone(port, messages, qos) / 1e3, "k/s")
+
+
+def _broker_alone(port: int, messages: list[bytes], qos: int) -> float:
+    """Messages a second to a subscriber that does nothing but acknowledge: the limit of the broker and this reader."""
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(mqtt.connect(4, f"alone-{os.getpid()}", 60, True, 0, None, None))
+        client.recv(4)
+        client.sendall(mqtt.subscribe(4, 1, ["bench"], qos))
+        client.recv(5)
+        client.settimeout(2)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        began = last = time.monotonic()
+        sender = threading.Thread(target=_publish, args=(port, messages, qos), daemon=True)
+        sender.start()
+        reader, came = mqtt.Reader(1 << 20), 0
+        with contextlib.suppress(TimeoutError):
+            while came < len(messages):
+                packets = list(reader.feed(client.recv(1 << 16)))
+                came += len(packets)
+                last = time.monotonic()
+                if qos:
+                    ids = [mqtt.publish(packet, 4).packet_id for packet in packets]
+                    client.sendall(mqtt.acknowledgement(mqtt.PUBACK, ids))
+        sender.join()
+    return came / (last - began)
 
 
 def _publish(port: int, messages: list[bytes], qos: int) -> None:
