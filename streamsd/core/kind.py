@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
 from streamsd.core.address import Address
+from streamsd.core.claim import Claim
 from streamsd.core.diagnostics import Diagnostic, FieldPath, Problem, Source, Span
 from streamsd.core.report import JsonValue
 from streamsd.core.runtime import ObservedUnit
@@ -55,15 +56,6 @@ class Reference:
     path: FieldPath
     target: Address
     follows: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Something only one resource may hold: `Claim("tcp-port", "127.0.0.1:8088", ("listen",))`."""
-
-    what: str
-    which: str
-    path: FieldPath = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +170,11 @@ class Context(Protocol):
         """Where a program is, or None. `ffmpeg` is the chosen one; others come from PATH."""
         ...
 
-    def allocate(self, pool: str, address: Address, choices: range) -> int:
-        """A number of the pool that no other resource has: the same one every time."""
+    def allocate(
+        self, pool: str, address: Address, choices: range, free: Callable[[int], bool] = lambda number: True
+    ) -> int:
+        """A number of the pool that no other resource has: the same one every time. `free`: whether nobody else on the
+        host has it, asked before it is given for the first time."""
         ...
 
     def python(self, module: str) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ class Profiles:
         # what was accepted is starting, or will: its own port must not be another's by then
         # taken as tuples first: in one go, for this is a thread and the world moves
         units, accepted = tuple(self._world.units), self._world.generation.resources
-        held = {(claim.what, claim.which) for desired in accepted.values() for claim in desired.compiled.claims}
+        held = {claim.thing for desired in accepted.values() for claim in desired.compiled.claims}
         running = frozenset(units) - accepted.keys()  # of an earlier controller: what they hold is not known
         resources, found = self._compiler.compile(loaded.resources, running, frozenset(held))
         diagnostics = (*loaded.diagnostics, *found)

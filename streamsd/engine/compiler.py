@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
-import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from streamsd.core.address import Address
+from streamsd.core.claim import Claim
 from streamsd.core.diagnostics import Diagnostic, Problem, ProblemsError, Severity
-from streamsd.core.kind import Claim, Reference, Registry, Resource, diagnostic, references_of
+from streamsd.core.kind import Reference, Registry, Resource, diagnostic, references_of
 from streamsd.core.unit import spec_hash
 from streamsd.engine.context import HostContext
 from streamsd.engine.desired import Desired, dependency_order
@@ -125,40 +123,20 @@ class Compiler:
 def _collisions(
     found: Mapping[Address, Desired], running: frozenset[Address], held: frozenset[tuple[str, str]]
 ) -> list[tuple[Address, Problem]]:
-    holders: dict[tuple[str, str], Address] = {}
+    holders: dict[tuple[str, str], list[tuple[Claim, Address]]] = {}
     problems: list[tuple[Address, Problem]] = []
     for address, desired in sorted(found.items()):
         for claim in desired.compiled.claims:
-            other = holders.setdefault((claim.what, claim.which), address)
-            if other != address:
-                words = f"{claim.what} {claim.which} is taken by {other} of this profile"
+            others = holders.setdefault(claim.thing, [])
+            other = next((a for theirs, a in others if a != address and theirs.clashes(claim)), None)
+            others.append((claim, address))
+            if other is not None:
+                words = f"{claim} is taken by {other} of this profile"
                 problem = Problem(f"{claim.what}-taken", words, hint="give one of them another", path=claim.path)
                 problems.append((address, problem))
-            elif address in running or (claim.what, claim.which) in held:
+            elif address in running or claim.thing in held:
                 continue
-            elif holder := _held_outside(claim):
+            elif holder := claim.held_outside():
                 problem = Problem(f"{claim.what}-taken", holder, hint="free it, or choose another", path=claim.path)
                 problems.append((address, problem))
     return problems
-
-
-def _held_outside(claim: Claim) -> str:
-    """Who outside the profile holds it, in words; empty when nobody does."""
-    match claim.what:
-        case "tcp-port":
-            host, _, port = claim.which.rpartition(":")
-            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind((host.strip("[]"), int(port)))
-                except OSError as error:
-                    if error.errno == errno.EADDRINUSE:
-                        return f"another program listens on {claim.which}"
-                    return f"cannot listen on {claim.which}: {error.strerror}"
-            return ""
-        case "x-display":
-            number = claim.which.lstrip(":")
-            taken = Path(f"/tmp/.X11-unix/X{number}").exists() and Path(f"/tmp/.X{number}-lock").exists()
-            return f"another X server has display :{number}" if taken else ""
-        case _:
-            return ""

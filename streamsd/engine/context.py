@@ -72,8 +72,10 @@ class HostContext:
             self._programs[name] = found
         return self._programs[name]
 
-    def allocate(self, pool: str, address: Address, choices: range) -> int:
-        return self._allocations.allocate(pool, address, choices)
+    def allocate(
+        self, pool: str, address: Address, choices: range, free: Callable[[int], bool] = lambda number: True
+    ) -> int:
+        return self._allocations.allocate(pool, address, choices, free)
 
     def python(self, module: str) -> tuple[str, ...]:
         # -I: no PYTHON* of the environment and no module of the working directory; an editable install is still found
@@ -100,7 +102,9 @@ class Allocations:
         except (OSError, ValueError, AttributeError, TypeError):
             self._given = {}
 
-    def allocate(self, pool: str, address: Address, choices: range) -> int:
+    def allocate(
+        self, pool: str, address: Address, choices: range, free: Callable[[int], bool] = lambda number: True
+    ) -> int:
         """The address's number: ProblemsError when all are taken."""
         given = self._given.setdefault(pool, {})
         mine = given.get(str(address))
@@ -110,7 +114,7 @@ class Allocations:
         first = _spread(f"{pool} {address} {self._path}") % len(choices)
         for step in range(len(choices)):
             number = choices[(first + step) % len(choices)]
-            if number not in taken and _free(pool, number):
+            if number not in taken and free(number):
                 given[str(address)] = number
                 self._save()
                 return number
@@ -140,10 +144,3 @@ def _spread(text: str) -> int:
     for byte in text.encode():
         value = ((value ^ byte) * 16777619) & 0xFFFFFFFF
     return value
-
-
-def _free(pool: str, number: int) -> bool:
-    """Whether nobody outside holds the number now."""
-    if pool == "display":
-        return not Path(f"/tmp/.X{number}-lock").exists() and not Path(f"/tmp/.X11-unix/X{number}").exists()
-    return True

@@ -75,7 +75,7 @@ def _edges(
     """Dependents stop first and start last; a change in place comes between. What takes over a port or a display waits
     until its holder has let go of it."""
     holders = {
-        (claim.what, claim.which): index
+        claim.thing: index
         for address, index in stop_of.items()
         if address in previous.resources
         for claim in previous.resources[address].compiled.claims
@@ -97,7 +97,7 @@ def _edges(
             if target in decisions and address in first_other:
                 after[first_other[address]].add(last_of[target])
         for claim in desired.compiled.claims if holders else ():
-            holder = holders.get((claim.what, claim.which))
+            holder = holders.get(claim.thing)
             if holder is not None and address in first_other and holder != stop_of.get(address):
                 after[first_other[address]].add(holder)
     for address in stop_of:

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 from streamsd.core.address import Address, UnitId
 from streamsd.core.change import OnChange
+from streamsd.core.claim import Claim
 from streamsd.core.diagnostics import Problem
 from streamsd.core.kind import (
-    Claim,
     Compiled,
     Context,
     Happening,

@@ -6,6 +6,8 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
+from streamsd.core.claim import Claim
+from streamsd.core.diagnostics import FieldPath
 from streamsd.runtime.probes.xwire import socket_path
 
 
@@ -28,6 +30,21 @@ def clear_remains(number: int) -> None:
         for path in (lock_path(number), socket_path(number)):
             with suppress(OSError):  # another user's: then the server says what is wrong
                 path.unlink(missing_ok=True)
+
+
+def is_free(number: int) -> bool:
+    """Whether neither a server nor what a dead one left is in the way of the number."""
+    return not lock_path(number).exists() and not socket_path(number).exists()
+
+
+def display_claim(number: int, path: FieldPath = ()) -> Claim:
+    """The display of that number on this host."""
+    return Claim("x-display", str(number), path, held_outside=lambda: _server_outside(number))
+
+
+def _server_outside(number: int) -> str:
+    taken = lock_path(number).exists() and socket_path(number).exists()
+    return f"another X server has display :{number}" if taken else ""
 
 
 def lock_path(number: int) -> Path:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from streamsd.core.address import UnitId
 from streamsd.core.diagnostics import Problem
 from streamsd.core.kind import (
-    Claim,
     Compiled,
     Context,
     Finding,
@@ -24,7 +23,7 @@ from streamsd.drivers.x11 import XDisplay
 from streamsd.drivers.x11.authority import authority_file
 from streamsd.drivers.x11.capabilities import PACKAGES
 from streamsd.drivers.x11.control import DisplayFault, measure, resize
-from streamsd.drivers.x11.numbers import clear_remains
+from streamsd.drivers.x11.numbers import clear_remains, display_claim, is_free
 from streamsd.drivers.x11.randr import Size
 from streamsd.drivers.x11.render import xvfb
 from streamsd.kinds.display.spec import DisplaySpec
@@ -59,7 +58,7 @@ class DisplayKind(Kind[DisplaySpec]):
         spec, address = resource.spec, resource.address
         program = context.program("Xvfb")
         assert program is not None, "check refuses a display without it"
-        number = context.allocate("display", address, _NUMBERS) if spec.number is None else spec.number
+        number = context.allocate("display", address, _NUMBERS, is_free) if spec.number is None else spec.number
         clear_remains(number)
         directory = context.directory(address)
         cookie = stable_cookie(directory)
@@ -82,7 +81,7 @@ class DisplayKind(Kind[DisplaySpec]):
                 "resolution": LivePart(str(size.resolution), SERVER),
                 "size_mm": LivePart(size.millimetres, SERVER),
             },
-            claims=(Claim("x-display", display.name, ("number",)),),
+            claims=(display_claim(number, ("number",)),),
             exports=display,
         )
 

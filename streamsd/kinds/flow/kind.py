@@ -12,9 +12,9 @@ from signal import Signals
 
 from streamsd.core import unix_socket
 from streamsd.core.address import Address, UnitId
+from streamsd.core.claim import Claim, tcp_claim, udp_claim
 from streamsd.core.diagnostics import Problem, ProblemsError
 from streamsd.core.kind import (
-    Claim,
     Compiled,
     Context,
     Finding,
@@ -223,10 +223,9 @@ def _claims(spec: FlowSpec, base: Path) -> Iterator[Claim]:
             told = getattr(end, transport)
             listen = getattr(told, "listen", None)
             if listen is not None:
-                kind = "udp-port" if transport == "udp" else "tcp-port"
-                yield Claim(
-                    kind, listen if not listen.startswith(":") else f"0.0.0.0{listen}", (*path, transport, "listen")
-                )
+                host, _, port = listen.rpartition(":")
+                claim = udp_claim if transport == "udp" else tcp_claim
+                yield claim(host, int(port), (*path, transport, "listen"))
             if what == "sink" and transport == "file":
                 yield Claim("file", str(base / told.path), (*path, "file", "path"))
     if spec.dead_letter.path is not None:

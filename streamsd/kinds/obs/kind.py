@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from streamsd.core.address import Address
+from streamsd.core.claim import free_tcp_port, tcp_claim
 from streamsd.core.diagnostics import Problem, ProblemsError
 from streamsd.core.kind import (
-    Claim,
     Compiled,
     Context,
     Finding,
@@ -37,6 +37,7 @@ from streamsd.drivers.obs.render import Instance
 from streamsd.drivers.pulse import PulseDevice
 from streamsd.drivers.relay import RtmpPoint, StreamExports
 from streamsd.drivers.x11 import XDisplay
+from streamsd.drivers.x11.numbers import display_claim, is_free
 from streamsd.kinds.obs.check import check_collection, check_spec
 from streamsd.kinds.obs.document import channels, digest, document
 from streamsd.kinds.obs.operations import question_of
@@ -100,7 +101,7 @@ class ObsKind(Kind[ObsSpec]):
         version = capabilities.version(program)
         desired = document(spec, collection, resource.base.absolute(), version, cookie, point)
         password = spec.websocket.password or Secret(digest("websocket", cookie) + digest("password", cookie))
-        port = spec.websocket.port or context.allocate("tcp-port", address, _PORTS)
+        port = spec.websocket.port or context.allocate("tcp-port", address, _PORTS, free_tcp_port("0.0.0.0"))
         instance = Instance(
             program=program,
             version=version,
@@ -111,17 +112,17 @@ class ObsKind(Kind[ObsSpec]):
             sample_rate=spec.sample_rate,
             channels=channels(spec),
         )
-        claims = [Claim("tcp-port", f"0.0.0.0:{port}", ("websocket", "port"))]
+        claims = [tcp_claim("0.0.0.0", port, ("websocket", "port"))]
         units: list[Unit] = []
         if spec.display is not None:
             display = context.exports(Address("Display", spec.display), XDisplay)
         else:
             xvfb = context.program("Xvfb")
             assert xvfb is not None, "check refuses an instance without it"
-            number = context.allocate("display", address, _DISPLAYS)
+            number = context.allocate("display", address, _DISPLAYS, is_free)
             unit, display = display_unit(address, places, xvfb, number, cookie)
             units.append(unit)
-            claims.append(Claim("x-display", display.name))
+            claims.append(display_claim(number))
         units.append(
             obs_unit(
                 address,

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from signal import Signals
 
 from streamsd.core.address import UnitId
+from streamsd.core.claim import tcp_claim
 from streamsd.core.diagnostics import Problem
-from streamsd.core.kind import Claim, Compiled, Context, Kind, Observation, Resource
+from streamsd.core.kind import Compiled, Context, Kind, Observation, Resource
 from streamsd.core.runtime import ObservedUnit
 from streamsd.core.unit import HttpOk, Probe, Probes, StopPolicy, Unit
 from streamsd.drivers.web import WebRoot
@@ -48,7 +49,7 @@ class ServerKind(Kind[ServerSpec]):
         )
         return Compiled(
             units=(unit,),
-            claims=(Claim("tcp-port", f"{spec.host}:{spec.port}", ("listen",)),),
+            claims=(tcp_claim(spec.host, spec.port, ("listen",)),),
             exports=WebRoot(root, url),
         )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from signal import Signals
 
 from streamsd.core.address import Address, UnitId
+from streamsd.core.claim import free_tcp_port
 from streamsd.core.diagnostics import FieldPath, Problem
 from streamsd.core.kind import Context
 from streamsd.core.secret import Secret
@@ -41,7 +42,7 @@ def check(spec: IngestSpec) -> Iterable[Problem]:
 
 
 def free_port(address: Address, context: Context) -> int:
-    return context.allocate("tcp-port", address, _PORTS)
+    return context.allocate("tcp-port", address, _PORTS, free_tcp_port("127.0.0.1"))
 
 
 def own_key(directory: Path) -> Secret:

@@ -8,8 +8,9 @@ from pathlib import Path
 from signal import Signals
 
 from streamsd.core.address import UnitId
+from streamsd.core.claim import tcp_claim
 from streamsd.core.diagnostics import Problem, ProblemsError, Severity
-from streamsd.core.kind import Claim, Compiled, Context, Finding, Kind, Observation, Resource
+from streamsd.core.kind import Compiled, Context, Finding, Kind, Observation, Resource
 from streamsd.core.report import JsonValue, read_report
 from streamsd.core.runtime import ObservedUnit, ProcessState
 from streamsd.core.unit import (
@@ -99,7 +100,7 @@ class StreamKind(Kind[StreamSpec]):
             port = source.ingest.port or ingest.free_port(resource.address, context)
             key = source.ingest.key or ingest.own_key(directory)
             first = ingest.unit(resource.address, source.ingest, port, key, context, program, _PORTS)
-            claims = (*claims, Claim("tcp-port", f"{source.ingest.host}:{port}", ("source", "ingest", "listen")))
+            claims = (*claims, tcp_claim(source.ingest.host, port, ("source", "ingest", "listen")))
             point = ingest.point(source.ingest, port, key)
         else:
             assert resource.spec.video is not None, "a stream has video or source"

@@ -7,7 +7,8 @@ from pathlib import Path
 from signal import Signals
 
 from streamsd.core.address import Address, UnitId
-from streamsd.core.kind import Claim, Context, Resource
+from streamsd.core.claim import Claim
+from streamsd.core.kind import Context, Resource
 from streamsd.core.unit import FileGrows, Probe, Probes, ProcessAlive, Reports, StopPolicy, Unit
 from streamsd.drivers.ffmpeg.render import hls
 from streamsd.drivers.web import WebRoot

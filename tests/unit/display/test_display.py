@@ -44,7 +44,7 @@ def test_it_starts_at_its_largest_size_and_the_rest_is_live(context: HostContext
     found = compiled(context, number=7, resolution="1280x720", max_resolution="2560x1440")
     assert found.unit("server").argv[:5] == (str(XVFB), ":7", "-screen", "0", "2560x1440x24")
     assert {key: part.desired for key, part in found.live.items()} == {"resolution": "1280x720", "size_mm": "339x190"}
-    assert [(claim.what, claim.which) for claim in found.claims] == [("x-display", ":7")]
+    assert [(claim.what, claim.which) for claim in found.claims] == [("x-display", "7")]
     assert isinstance(found.exports, XDisplay)
     assert found.exports.env == {"DISPLAY": ":7", "XAUTHORITY": str(found.exports.authority)}
 

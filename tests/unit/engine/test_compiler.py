@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from streamsd.core.address import Address
+from streamsd.core.claim import tcp_claim, udp_claim
 from streamsd.core.diagnostics import Diagnostic, Problem, ProblemsError
-from streamsd.core.kind import Claim, Compiled, Registry, Resource
+from streamsd.core.kind import Compiled, Registry, Resource
 from streamsd.core.settings import Settings
 from streamsd.engine.compiler import Compiler
 from streamsd.engine.context import Allocations, HostContext
@@ -76,7 +77,7 @@ class Faulty(ThingKind):
         return ()
 
     def compile(self, resource: Resource[Any], context: Any) -> Compiled:
-        return Compiled(claims=(Claim("tcp-port", f"127.0.0.1:{resource.spec.port}", ("port",)),))
+        return Compiled(claims=(tcp_claim("127.0.0.1", resource.spec.port, ("port",)),))
 
 
 def faulty(tmp_path: Path) -> Scenario:
@@ -99,9 +100,27 @@ def test_a_port_that_others_have_is_refused_and_one_of_ours_is_not(tmp_path: Pat
         nobody: frozenset[Any] = frozenset()
         assert [d.code for d in s.compiler.compile(resource, nobody)[1]] == ["tcp-port-taken"]
         assert not s.compiler.compile(resource, frozenset([address]))[1], "its own process has it"
-        held = frozenset([("tcp-port", f"127.0.0.1:{port}")])
+        held = frozenset([("tcp-port", str(port))])
         assert not s.compiler.compile(resource, nobody, held)[1], "one of ours has it and gives it up"
     assert not s.compiler.compile(resource, nobody)[1]
+
+
+def test_a_port_everywhere_is_the_same_port_on_one_address() -> None:
+    everywhere, here = tcp_claim("0.0.0.0", 8088), tcp_claim("127.0.0.1", 8088)
+    assert everywhere.clashes(here)
+    assert here.clashes(everywhere)
+    assert not here.clashes(tcp_claim("127.0.0.2", 8088))
+    assert not here.clashes(tcp_claim("127.0.0.1", 8089))
+    assert not here.clashes(udp_claim("127.0.0.1", 8088))
+    assert str(here) == "tcp-port 127.0.0.1:8088"
+
+
+def test_a_number_that_others_have_is_not_given(tmp_path: Path) -> None:
+    numbers = Allocations(tmp_path / "allocations.json")
+    assert numbers.allocate("pool", A, range(10, 20), lambda number: number == 17) == 17
+    assert numbers.allocate("pool", A, range(10, 20), lambda number: False) == 17, "it is mine already"
+    with pytest.raises(ProblemsError):
+        numbers.allocate("pool", B, range(10, 20), lambda number: False)
 
 
 def test_numbers_are_kept_and_given_back(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_a_flow_is_one_process_whose_files_hold_its_spec(context, tmp_path):
     unit = made.unit("runner")
     held, live = (json.loads(file.data()) for file in unit.files)
     assert joined(held, live) == FlowSpec.model_validate(SPEC)
-    assert {claim.which for claim in made.claims} == {"127.0.0.1:9000", str(tmp_path / "out.ndjson")}
+    assert {claim.which for claim in made.claims} == {"9000", str(tmp_path / "out.ndjson")}
     assert [claim.what for claim in made.claims] == ["tcp-port", "file"]
 
 

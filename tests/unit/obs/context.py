@@ -48,7 +48,7 @@ class FakeContext:
     def program(self, name: str) -> Path | None:
         return self._programs.get(name)
 
-    def allocate(self, pool: str, address: Address, choices: range) -> int:
+    def allocate(self, pool: str, address: Address, choices: range, free: Any = None) -> int:
         return choices[0]
 
     def python(self, module: str) -> tuple[str, ...]:
