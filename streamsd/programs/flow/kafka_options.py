@@ -1,9 +1,12 @@
-"""librdkafka's settings from a flow's."""
+"""librdkafka's settings from a flow's, and what it says is wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from confluent_kafka import KafkaError
 
 from streamsd.flow.spec.words import Login, Tls
 
@@ -38,3 +41,22 @@ def options(
             if value is not None:
                 made[name] = str(base / value)
     return made
+
+
+class Complaints:
+    """The `error_cb` of a client. `lost` is what keeps it from every broker, empty while nothing does: librdkafka tells
+    of one broken connection too, which it mends by itself, and in the end only that all brokers are down."""
+
+    def __init__(self, brokers: Sequence[str]) -> None:
+        self._brokers = ",".join(brokers)
+        self._cause = ""
+        self.lost = ""
+
+    def __call__(self, fault: Any) -> None:
+        if fault.code() != KafkaError._ALL_BROKERS_DOWN:
+            self._cause = fault.str()
+        if fault.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION) or fault.fatal():
+            self.lost = f"{self._brokers}: {self._cause or fault.str()}"
+
+    def mended(self) -> None:
+        self._cause = self.lost = ""

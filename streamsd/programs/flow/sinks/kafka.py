@@ -6,13 +6,13 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import Producer
 
 from streamsd.core.report import JsonValue
 from streamsd.flow.outputs import Batch
 from streamsd.flow.spec.sinks import KafkaSink
 from streamsd.programs.flow.ends import Place
-from streamsd.programs.flow.kafka_options import options
+from streamsd.programs.flow.kafka_options import Complaints, options
 from streamsd.programs.flow.outlet import Outlet
 
 
@@ -24,7 +24,7 @@ class KafkaOutlet(Outlet):
         self._place = place
         self._producer: Any = None
         self._failed: deque[Any] = deque()
-        self._delivered = 0
+        self._complaints = Complaints(spec.brokers)
 
     def start(self, position: Any) -> None:
         spec = self._spec
@@ -37,20 +37,16 @@ class KafkaOutlet(Outlet):
                 "queue.buffering.max.messages": 200_000,
                 # Until the flow is told to stop: a message that timed out would be out of order.
                 "message.timeout.ms": 0,
-                "error_cb": self._on_error,
+                "error_cb": self._complaints,
             }
         )
 
-    def _on_error(self, fault: Any) -> None:
-        if fault.code() == KafkaError._ALL_BROKERS_DOWN or fault.fatal():
-            self.fault = f"{','.join(self._spec.brokers)}: {fault}"
-
     def _on_delivery(self, fault: Any, record: Any) -> None:
         if fault is not None:
-            self.fault = f"{record.topic()}: {fault}"
+            self.fault = f"{record.topic()}: {fault.str()}"
             self._failed.append((record.topic(), record.key(), record.value()))
         else:
-            self._delivered += 1
+            self._complaints.mended()
             self.fault = ""
 
     def write(self, batch: Batch) -> None:
@@ -66,13 +62,18 @@ class KafkaOutlet(Outlet):
             except BufferError:
                 # The queue is full: deliveries make room.
                 self._producer.poll(0.05)
+                self._complain()
                 self._place.life.pause(0.0)
+
+    def _complain(self) -> None:
+        self.fault = self._complaints.lost or self.fault
 
     def flush(self) -> Any:
         while True:
             left = self._producer.flush(0.1)
             if not left and not self._failed:
                 return None
+            self._complain()
             self._place.life.pause(0.2 if self._failed else 0.0)
             for _ in range(len(self._failed)):
                 self._produce(*self._failed.popleft())

@@ -13,11 +13,13 @@ from streamsd.flow.pipeline import Chunk
 from streamsd.flow.spec.sources import KafkaSource
 from streamsd.programs.flow.ends import Place
 from streamsd.programs.flow.intake import Intake
-from streamsd.programs.flow.kafka_options import options
+from streamsd.programs.flow.kafka_options import Complaints, options
 from streamsd.programs.flow.life import Backoff
 
 _LOOK = 30.0
 """Seconds between two looks for partitions that were added."""
+_LOOK_LOST = 5.0
+"""The same while no broker can be reached: whether one is back."""
 _TIMEOUT = 5.0
 
 
@@ -35,6 +37,7 @@ class KafkaIntake(Intake):
         self._assigned: dict[str, TopicPartition] = {}
         self._looked = -_LOOK
         self._backoff = Backoff(0.2, 10.0)
+        self._complaints = Complaints(spec.brokers)
         self._next_try = 0.0
 
     def start(self, position: Any) -> None:
@@ -48,22 +51,20 @@ class KafkaIntake(Intake):
                 "auto.offset.reset": self._spec.start,
                 "queued.max.messages.kbytes": 65536,
                 "fetch.wait.max.ms": 50,
-                "error_cb": self._on_error,
+                "error_cb": self._complaints,
             }
         )
-
-    def _on_error(self, fault: Any) -> None:
-        self.fault = f"{','.join(self._spec.brokers)}: {fault}"
 
     def _look(self) -> None:
         """Assign what partitions there are."""
         now = time.monotonic()
-        if now < self._next_try or now - self._looked < _LOOK:
+        if now < self._next_try or now - self._looked < (_LOOK_LOST if self._complaints.lost else _LOOK):
             return
         try:
             found = self._partitions()
         except KafkaException as fault:
-            self.fault = f"{','.join(self._spec.brokers)}: {fault.args[0]}"
+            self._consumer.poll(0)  # what it has to complain of is told in calls like this one
+            self.fault = self._complaints.lost or f"{','.join(self._spec.brokers)}: {fault.args[0].str()}"
             self._next_try = now + (self._backoff.next() or 0.2)
             return
         self._looked = now
@@ -80,12 +81,16 @@ class KafkaIntake(Intake):
             else:
                 self._consumer.assign(fresh)
             self._assigned |= {_name(part): part for part in fresh}
+        self._mended()
+
+    def _mended(self) -> None:
+        self._complaints.mended()
         self.fault = ""
 
     def _partitions(self) -> list[TopicPartition]:
         made = []
         for topic in self._spec.topics:
-            told = self._consumer.list_topics(topic, timeout=_TIMEOUT).topics[topic]
+            told = self._consumer.list_topics(topic, timeout=_TIMEOUT if not self._assigned else 1.0).topics[topic]
             if told.error is not None:
                 raise KafkaException(told.error)
             made += [TopicPartition(topic, number) for number in told.partitions]
@@ -99,7 +104,7 @@ class KafkaIntake(Intake):
         for record in self._consumer.consume(most, timeout=0):
             error = record.error()
             if error is not None:
-                self.fault = str(error)
+                self.fault = error.str()
                 continue
             name = f"{record.topic()}/{record.partition()}"
             messages, metas = by_partition.setdefault(name, ([], []))
@@ -115,7 +120,9 @@ class KafkaIntake(Intake):
             )
             self._offsets[name] = record.offset() + 1
         if by_partition:
-            self.fault = ""
+            self._mended()
+        elif self._complaints.lost:
+            self.fault = self._complaints.lost
         return [Chunk(name, messages, metas) for name, (messages, metas) in by_partition.items()]
 
     def partitions(self) -> Sequence[str]:
