@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from streamsd.runtime import cgroup_files
+
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PERIOD_US = 100_000
 _UNLIMITED_V1 = 1 << 62
@@ -85,14 +87,14 @@ class Place:
     def members(self) -> list[int]:
         """The pids in it, at any depth; no zombies."""
         try:
-            if _field(self.tree / "cgroup.events", "populated") == 0:
+            if cgroup_files.field_of(self.tree / "cgroup.events", "populated") == 0:
                 return []
         except OSError:
             pass  # v1 has no such file
         pids: list[int] = []
-        for directory in _depth_first(self.tree):
+        for directory in cgroup_files.depth_first(self.tree):
             try:
-                pids.extend(int(pid) for pid in _read(directory / "cgroup.procs").split())
+                pids.extend(int(pid) for pid in cgroup_files.read(directory / "cgroup.procs").split())
             except OSError:
                 continue
         return pids
@@ -100,7 +102,7 @@ class Place:
     def kill(self) -> None:
         """SIGKILL to everything in it. What forks meanwhile dies too under v2; elsewhere, call until it is empty."""
         try:
-            _write(self.tree / "cgroup.kill", "1")
+            cgroup_files.write(self.tree / "cgroup.kill", "1")
         except OSError:
             for pid in self.members():
                 try:
@@ -113,38 +115,38 @@ class Place:
         if self.memory is None:
             return
         if (self.memory / "memory.max").exists():
-            _write(self.memory / "memory.max", "max" if limit is None else str(limit))
-            _write_if_there(self.memory / "memory.swap.max", "max" if limit is None else "0")
-            _write_if_there(self.memory / "memory.oom.group", "1")
+            cgroup_files.write(self.memory / "memory.max", "max" if limit is None else str(limit))
+            cgroup_files.write_if_there(self.memory / "memory.swap.max", "max" if limit is None else "0")
+            cgroup_files.write_if_there(self.memory / "memory.oom.group", "1")
             return
         ram, both = self.memory / "memory.limit_in_bytes", self.memory / "memory.memsw.limit_in_bytes"
         value = "-1" if limit is None else str(limit)
-        now = _read(ram).strip()
+        now = cgroup_files.read(ram).strip()
         # memsw may never be below the limit itself, so the order depends on the direction.
         if limit is None or int(now) < limit:
-            _write_if_there(both, value)
-            _write(ram, value)
+            cgroup_files.write_if_there(both, value)
+            cgroup_files.write(ram, value)
         else:
-            _write(ram, value)
-            _write_if_there(both, value)
+            cgroup_files.write(ram, value)
+            cgroup_files.write_if_there(both, value)
 
     def limit_cpu(self, percent: int | None) -> None:
         if self.cpu is None:
             return
         quota = None if percent is None else percent * _PERIOD_US // 100
         if (self.cpu / "cpu.max").exists():
-            _write(self.cpu / "cpu.max", f"{'max' if quota is None else quota} {_PERIOD_US}")
+            cgroup_files.write(self.cpu / "cpu.max", f"{'max' if quota is None else quota} {_PERIOD_US}")
         else:
-            _write(self.cpu / "cpu.cfs_quota_us", "-1" if quota is None else str(quota))
+            cgroup_files.write(self.cpu / "cpu.cfs_quota_us", "-1" if quota is None else str(quota))
 
     def memory_limit(self, asked: int | None) -> int | None:
         """As measured. The kernel counts in pages: a value that is `asked` rounded to one is given as `asked`."""
         if self.memory is None:
             return asked
         try:
-            text = _read(self.memory / "memory.max").strip()
+            text = cgroup_files.read(self.memory / "memory.max").strip()
         except OSError:
-            text = _read(self.memory / "memory.limit_in_bytes").strip()
+            text = cgroup_files.read(self.memory / "memory.limit_in_bytes").strip()
         if text == "max" or int(text) >= _UNLIMITED_V1:
             return None
         measured = int(text)
@@ -154,10 +156,10 @@ class Place:
         if self.cpu is None:
             return asked
         try:
-            quota, _, period = _read(self.cpu / "cpu.max").strip().partition(" ")
+            quota, _, period = cgroup_files.read(self.cpu / "cpu.max").strip().partition(" ")
         except OSError:
-            quota = _read(self.cpu / "cpu.cfs_quota_us").strip()
-            period = _read(self.cpu / "cpu.cfs_period_us").strip()
+            quota = cgroup_files.read(self.cpu / "cpu.cfs_quota_us").strip()
+            period = cgroup_files.read(self.cpu / "cpu.cfs_period_us").strip()
         return None if quota in ("max", "-1") else int(quota) * 100 // int(period)
 
     def out_of_memory(self) -> bool:
@@ -166,14 +168,14 @@ class Place:
             return False
         for name in ("memory.events", "memory.oom_control"):
             try:
-                return _field(self.memory / name, "oom_kill") > 0
+                return cgroup_files.field_of(self.memory / name, "oom_kill") > 0
             except OSError:
                 continue
         return False
 
     def remove(self) -> bool:
         """Take the empty groups away; False when the kernel still holds one (ask again)."""
-        removed = [remove_tree(directory) for directory in self.directories]
+        removed = [cgroup_files.remove_tree(directory) for directory in self.directories]
         return all(removed)
 
 
@@ -201,7 +203,9 @@ class Cgroups:
             cpu=self.cpu / slug if self.cpu and (with_cpu or shared) else None,
         )
         for directory in place.directories:
-            remove_tree(directory)  # an earlier one that the kernel held on to: its limits and counts are not ours
+            cgroup_files.remove_tree(
+                directory
+            )  # an earlier one that the kernel held on to: its limits and counts are not ours
             directory.mkdir(mode=0o755, exist_ok=True)
         return place
 
@@ -213,7 +217,7 @@ class Cgroups:
         directory.mkdir(mode=0o755, exist_ok=True)
         for pid in place.members():
             try:
-                _write(directory / "cgroup.procs", str(pid))
+                cgroup_files.write(directory / "cgroup.procs", str(pid))
             except ProcessLookupError:
                 continue
         return Place(place.tree, place.memory, directory)
@@ -221,7 +225,7 @@ class Cgroups:
     def remove(self) -> None:
         """Take the instance's own directories away, if empty."""
         for base in self.bases:
-            remove_tree(base)
+            cgroup_files.remove_tree(base)
 
 
 def base_name(instance: str) -> str:
@@ -314,8 +318,8 @@ def _move_down(own: Path) -> None:
     leaf = own / "runtime"
     try:
         leaf.mkdir(exist_ok=True)
-        for pid in _read(own / "cgroup.procs").split():
-            _write_if_there(leaf / "cgroup.procs", pid)
+        for pid in cgroup_files.read(own / "cgroup.procs").split():
+            cgroup_files.write_if_there(leaf / "cgroup.procs", pid)
     except OSError:
         return  # then there are no controllers, and everything else still works
 
@@ -334,78 +338,11 @@ def _made(directory: Path) -> Path | None:
 
 def _controllers(directory: Path, name: str = "cgroup.controllers") -> frozenset[str]:
     try:
-        return frozenset(_read(directory / name).split()) & {"memory", "cpu"}
+        return frozenset(cgroup_files.read(directory / name).split()) & {"memory", "cpu"}
     except OSError:
         return frozenset()
 
 
 def _enable(directory: Path) -> None:
     for controller in ("memory", "cpu"):
-        _write_if_there(directory / "cgroup.subtree_control", f"+{controller}")
-
-
-def _depth_first(directory: Path) -> Iterator[Path]:
-    """The directory's inner groups, then itself."""
-    try:
-        with os.scandir(directory) as entries:
-            inner = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except OSError:
-        return
-    for child in inner:
-        yield from _depth_first(child)
-    yield directory
-
-
-def remove_tree(directory: Path) -> bool:
-    """Remove an empty group (files in it are the kernel's and need no removing)."""
-    try:
-        directory.rmdir()
-        return True
-    except FileNotFoundError:
-        return True
-    except OSError:
-        pass
-    for inner in _depth_first(directory):
-        try:
-            inner.rmdir()
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return False
-    return True
-
-
-def _field(path: Path, name: str) -> int:
-    """A number from a flat-keyed file; 0 when it has no such key."""
-    for line in _read(path).splitlines():
-        key, _, value = line.partition(" ")
-        if key == name:
-            return int(value)
-    return 0
-
-
-def _read(path: Path) -> str:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        parts = []
-        while part := os.read(fd, 65536):
-            parts.append(part)
-        return b"".join(parts).decode()
-    finally:
-        os.close(fd)
-
-
-def _write(path: Path, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
-
-
-def _write_if_there(path: Path, text: str) -> None:
-    """Write where the kernel offers it; limits that must hold are written with `_write`."""
-    try:
-        _write(path, text)
-    except OSError:
-        return
+        cgroup_files.write_if_there(directory / "cgroup.subtree_control", f"+{controller}")

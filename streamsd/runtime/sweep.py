@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from streamsd.core.runtime import RuntimeFault
-from streamsd.runtime import cgroups
+from streamsd.runtime import cgroup_files, cgroups
 from streamsd.runtime.procfs import all_pids, ancestors, is_alive, read_environment
 from streamsd.runtime.supervisord.wire import INSTANCE_VARIABLE, RUNTIME_VARIABLE
 
@@ -45,7 +45,7 @@ def sweep(instance: str, record: Path) -> int:
             raise RuntimeFault("SweepFailed", f"processes of an earlier runtime survive SIGKILL: {found[:10]}")
         time.sleep(0.005)
     for base in bases:
-        cgroups.remove_tree(base)
+        cgroup_files.remove_tree(base)
     return len(killed)
 
 

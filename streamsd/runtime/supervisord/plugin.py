@@ -28,11 +28,12 @@ from streamsd.runtime import cgroups
 from streamsd.runtime.procfs import read_process
 from streamsd.runtime.supervisord.control import Answering, ControlServer
 from streamsd.runtime.supervisord.forks import open_forks
+from streamsd.runtime.supervisord.group import UnitGroup
 from streamsd.runtime.supervisord.logs import Watch
 from streamsd.runtime.supervisord.spawn import Spawner
 from streamsd.runtime.supervisord.timers import Timers
 from streamsd.runtime.supervisord.trees import Scanner, become_subreaper
-from streamsd.runtime.supervisord.units import Host, UnitGroup
+from streamsd.runtime.supervisord.units import Host
 from streamsd.runtime.supervisord.wire import (
     CGROUPS_RECORD,
     CGROUPS_VARIABLE,
