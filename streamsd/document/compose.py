@@ -21,10 +21,11 @@ from streamsd.document.interpolate import Interpolation
 from streamsd.document.merge import Body, join, overlay
 from streamsd.document.nodes import BrokenNode, Entry, ListNode, MapNode, Node, ScalarNode, kind_of, source_of
 from streamsd.document.parse import parse
+from streamsd.document.templates import TEMPLATES
 
 VERSION = 1
 VARS = "vars"
-_DIRECTIVES = ("version", "include", "extends", VARS, "hosts")
+_DIRECTIVES = ("version", "include", "extends", VARS, TEMPLATES, "hosts")
 _NAME = re.compile(NAME_PATTERN)
 _WILDCARD = re.compile(r"[*?\[]")
 _MAX_CHAIN = 32
@@ -164,7 +165,7 @@ class Composer:
     def _declarations(self, root: MapNode, prefix: FieldPath) -> Body:
         body: Body = {}
         for name, entry in root.entries.items():
-            if name in self._sections or name == VARS:
+            if name in self._sections or name in (VARS, TEMPLATES):
                 body[name] = self._section(name, entry, (*prefix, name))
         return body
 
@@ -218,8 +219,8 @@ class Composer:
             )
             return {}
         for name, section in node.entries.items():
-            if name not in self._sections and name != VARS:
-                self._unknown_section(section, [VARS, *self._sections], (*path, name))
+            if name not in self._sections and name not in (VARS, TEMPLATES):
+                self._unknown_section(section, [VARS, TEMPLATES, *self._sections], (*path, name))
         return self._declarations(node, path)
 
     def _named_files(self, node: Node, directive: str) -> list[tuple[Path, Source]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from streamsd.document.budget import Budget
 from streamsd.document.findings import Findings, hint_among, shown
@@ -11,6 +11,8 @@ from streamsd.document.merge import deep_merge
 from streamsd.document.nodes import BrokenNode, Entry, MapNode, ScalarNode, kind_of, map_of, source_of
 
 KEY = "extends"
+WITH = "with"
+"""The values of a template's variables, beside `extends`."""
 _MAX_CHAIN = 40
 
 
@@ -24,7 +26,10 @@ class Derivation:
         interpolation: Interpolation,
         findings: Findings,
         budget: Budget,
+        templates: Container[str] = (),
     ) -> None:
+        """`templates`: names that are left to be taken over later, when they are not of the section."""
+        self._templates = templates
         self._section = section
         self._entries = entries
         self._interpolation = interpolation
@@ -58,6 +63,8 @@ class Derivation:
             )
             return None
         base = said.value
+        if base not in self._entries and base in self._templates:
+            return entry
         if base not in self._entries:
             self._findings.error(
                 "extends-unknown",

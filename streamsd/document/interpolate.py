@@ -42,6 +42,16 @@ class Interpolation:
         self._budget = budget
         self._resolved: dict[str, Node] = {}
         self._chain: list[str] = []
+        self._outer: Interpolation | None = None
+        self._own: frozenset[str] = frozenset()
+
+    def within(self, variables: Mapping[str, Entry], resolved: Mapping[str, Node]) -> Interpolation:
+        """The expressions inside a template: its own `variables` come before these, some of them `resolved` already.
+        Those of here keep their meaning: what they refer to is looked up here."""
+        inner = Interpolation(self._files, {**(self._variables or {}), **variables}, self._findings, self._budget)
+        inner._outer, inner._own = self, frozenset(variables)
+        inner._resolved.update(resolved)
+        return inner
 
     def node(self, node: Node) -> Node:
         """The node with every expression in it resolved. What is at fault becomes a BrokenNode."""
@@ -144,6 +154,8 @@ class Interpolation:
 
     def _variable(self, name: str) -> Node:
         if name not in self._resolved:
+            if self._outer is not None and name not in self._own:
+                return self._outer._variable(name)
             assert self._variables is not None
             self._chain.append(name)
             try:

@@ -26,6 +26,7 @@ from streamsd.document.merge import Body
 from streamsd.document.nodes import BrokenNode, Entry, locate, source_of
 from streamsd.document.references import check_references
 from streamsd.document.shape import fields_of
+from streamsd.document.templates import TEMPLATES, Templates
 from streamsd.document.validate import check
 
 
@@ -101,6 +102,7 @@ class _Resources:
         self._findings = findings
         self._budget = budget
         self._interpolation = Interpolation(files, body.get(VARS, {}), findings, budget)
+        self._templates = Templates(body.get(TEMPLATES, {}), findings, budget)
         self._entries: dict[Address, Entry] = {}
         self._references: dict[Address, tuple[Reference, ...]] = {}
         self._directories: dict[str, Path] = {}
@@ -133,14 +135,21 @@ class _Resources:
         for section, entries in self._body.items():
             kind = self._registry.section(section)
             if kind is None:
-                continue  # vars
+                continue  # vars, templates
             extensible = EXTENDS not in fields_of(kind.spec)
-            derivation = Derivation(section, entries, self._interpolation, self._findings, self._budget)
+            derivation = Derivation(
+                section, entries, self._interpolation, self._findings, self._budget, self._templates
+            )
             for name, declared in entries.items():
                 entry = derivation.resolve(name) if extensible else declared
                 if entry is None:
                     continue
-                if entry.value.dynamic:
+                if self._templates.used_in(entry.value, top=extensible):
+                    value = self._templates.resolve(
+                        entry.placed.value, self._interpolation, (section, name), top=extensible
+                    )
+                    entry = Entry(entry.key, value)
+                elif entry.value.dynamic:
                     entry = Entry(entry.key, self._interpolation.node(entry.placed.value))
                 if not isinstance(entry.value, BrokenNode):
                     self._budget.spend(entry.value.size, source_of(entry.key))

@@ -22,9 +22,11 @@ from streamsd.core.address import NAME_PATTERN
 from streamsd.core.kind import Kind, Registry
 from streamsd.document.compose import VARS, VERSION
 from streamsd.document.derive import KEY as EXTENDS
+from streamsd.document.derive import WITH
 from streamsd.document.nodes import MapNode
 from streamsd.document.parse import parse
 from streamsd.document.shape import fields_of
+from streamsd.document.templates import TEMPLATES
 from streamsd.document.validate import plain
 
 Schema: TypeAlias = dict[str, Any]
@@ -95,12 +97,12 @@ def profile_schema(registry: Registry) -> Schema:
             definitions[full] = _walk(_walk(copy.deepcopy(definition), rename), _expressible)
             partial = _walk(_walk(copy.deepcopy(definition), _renamer(kind.name, ".partial")), _expressible)
             definitions[f"{full}.partial"] = _walk(partial, _optional)
-        for name in (kind.name, f"{kind.name}.partial"):
-            if EXTENDS not in definitions[name]["properties"]:
-                definitions[name]["properties"][EXTENDS] = {
-                    "type": "string",
-                    "description": f"Another of the {kind.section}, whose fields this one takes over.",
-                }
+        for full in [name for name in definitions if name == kind.name or name.startswith(f"{kind.name}.")]:
+            if full in (kind.name, f"{kind.name}.partial"):
+                _extends(definitions[full], f"A template, or another of the {kind.section}: its fields are taken over.")
+            elif "properties" in definitions[full] and not full.endswith(".partial"):
+                _extends(definitions[f"{full}.partial"], "A template, whose fields are taken over.")
+                definitions[full] = _or_extended(definitions[full], f"{full}.partial")
         description = {
             "description": kind.summary,
             "type": ["object", "null"],
@@ -128,6 +130,23 @@ def profile_schema(registry: Registry) -> Schema:
                 "anyOf": [{"$ref": f"#/$defs/{kind.name}.partial"}, {"type": "null"}, dict(_EXPRESSION)]
             },
         }
+    template = {
+        "description": "A fragment: the fields of whatever takes it over.",
+        "type": "object",
+        "properties": {
+            VARS: {
+                "description": "Its variables, each with its default; one without has to be given.",
+                "type": ["object", "null"],
+                "propertyNames": {"pattern": NAME_PATTERN},
+            }
+        },
+    }
+    templates = {
+        "description": "Fragments with variables, taken over by `extends: NAME` and `with: {variable: value}`.",
+        "type": ["object", "null"],
+        "propertyNames": {"pattern": NAME_PATTERN},
+        "additionalProperties": template,
+    }
     variables = {
         "description": "Values used elsewhere as ${var:name}.",
         "type": ["object", "null"],
@@ -150,18 +169,37 @@ def profile_schema(registry: Registry) -> Schema:
             },
             "extends": {**_FILES, "description": "Profiles that lie below this one, which is merged over them."},
             VARS: variables,
+            TEMPLATES: templates,
             "hosts": {
                 "description": "By name of host: what is merged over everything on that host only.",
                 "type": "object",
                 "additionalProperties": {
                     "type": ["object", "null"],
                     "additionalProperties": False,
-                    "properties": {VARS: variables, **overlay},
+                    "properties": {VARS: variables, TEMPLATES: templates, **overlay},
                 },
             },
             **sections,
         },
         "$defs": {"expression": _EXPRESSION_ITSELF, **dict(sorted(definitions.items()))},
+    }
+
+
+def _extends(schema: Schema, description: str) -> None:
+    """Allow `extends` and `with` beside its fields, unless it has fields of these names."""
+    if EXTENDS not in schema["properties"]:
+        schema["properties"][EXTENDS] = {"type": "string", "description": description}
+        schema["properties"].setdefault(
+            WITH, {"type": ["object", "null"], "description": "Values of the template's variables."}
+        )
+
+
+def _or_extended(schema: Schema, partial: str) -> Schema:
+    """With `extends`, what is required may come from the template."""
+    return {
+        "if": {"type": "object", "required": [EXTENDS]},
+        "then": {"$ref": f"#/$defs/{partial}"},
+        "else": schema,
     }
 
 
