@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import click
 
-from streamsd.cli.client import checked_address
+from streamsd.cli.client import checked_address, resource_path
 from streamsd.cli.command import Session, command, complete_address
 from streamsd.cli.paint import Colour, harmless, paint
 
@@ -39,10 +39,15 @@ def events(session: Session, address: str | None, follow: bool, since: int, last
         query["since"] = max((int(entry["seq"]) for entry in past), default=since)
     if follow:
         query["follow"] = 1
+    told = False
     for entry in session.client.lines("/v1/events", query):
+        told = True
         _show(session, entry)
         if follow:
             sys.stdout.flush()
+    if address and not told:
+        # Silence could mean that nothing happened to it, or that there is no such thing: then this says so.
+        session.client.get(resource_path(address))
 
 
 def _show(session: Session, entry: Mapping[str, object]) -> None:

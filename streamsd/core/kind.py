@@ -221,7 +221,7 @@ class Kind(ABC, Generic[SpecT]):
         self, resource: Resource[SpecT], compiled: Compiled, operation: str, arguments: Mapping[str, JsonValue]
     ) -> JsonValue:
         """Carry out an operator's command. OperationFault when it is unknown or fails."""
-        raise OperationFault(f"{self.name} knows no operation {operation!r}")
+        raise OperationFault(f"{self.name} has no operations")
 
 
 class OperationFault(Exception):

@@ -193,6 +193,8 @@ def test_restart_describe_graph_export_and_destroy(shared: Host) -> None:
         1,
         "error: there is no App/three\nhint: there are: App/one, App/two\n",
     )
+    assert host.cli("events", "App/three").stderr == unknown.stderr, "silence would look as if nothing had happened"
+    assert "App has no operations" in host.cli("operate", "App/one", "dance").stderr
 
 
 def test_ctrl_c_ends_the_daemon_and_leaves_what_runs(host: Host) -> None:
