@@ -58,13 +58,14 @@ def running(broker: Broker) -> Iterator[Broker]:
 
 
 @contextlib.contextmanager
-def mosquitto(directory: Path) -> Iterator[Broker]:
-    """With its default limit of 20 unacknowledged messages, as people have it."""
+def mosquitto(directory: Path, keeps: bool = False) -> Iterator[Broker]:
+    """With its default limit of 20 unacknowledged messages, as people have it. `keeps`: its sessions outlive it."""
     program = need("mosquitto")
     port = free_port()
     config = directory / "mosquitto.conf"
     config.write_text(
-        f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 0\n"
+        f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n"
+        f"persistence {'true' if keeps else 'false'}\npersistence_location {directory}/\n"
         f"user {'root' if os.geteuid() == 0 else ''}\n"
     )
     with running(Broker([program, "-c", str(config)], port, directory / "mosquitto.log")) as broker:

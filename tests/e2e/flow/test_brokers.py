@@ -355,9 +355,11 @@ def test_rabbitmq_messages_survive_kills_of_the_flow(flow, tmp_path: Path):
                 "recovery": FAST,
             },
             "taker",
-        ).start()
-        taker.until(lambda seen: seen["sources"]["in"]["connected"], "a connection")
+        )
         maker.start()
+        until(lambda: (found := maker.report()) and "no queue 'work'" in found.message, "the sink names what is wrong")
+        taker.start()
+        taker.until(lambda seen: seen["sources"]["in"]["connected"], "a connection")
         maker.complete()
         until(lambda: len(numbers(taker)) > 500, "results")
         taker.kill()

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import time
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.flow import brokers
 from tests.e2e.flow.processes import until
+from tests.programs_needed import need_module
 
 SCHEMA = {"key": "str", "value": "int", "ts": "time_ms"}
 WINDOW = {
@@ -55,37 +60,43 @@ def found(rows: list[dict[str, Any]]) -> dict[tuple[str, int], tuple[int, int, i
     return made
 
 
-def kills(count: int, total: int, seed: int) -> list[int]:
-    rnd = random.Random(seed)
-    return sorted(rnd.sample(range(total // 20, total - total // 10), count))
-
-
-def run_with_kills(flow: Any, tmp_path: Path, times: int, seed: int) -> None:
+def run_with_kills(flow: Any, tmp_path: Path, times: int, seed: int, url: str) -> None:
+    """Kill -9 at random moments of the whole input: in start, in an epoch, between an epoch's parts, after the end."""
     (tmp_path / "flow").mkdir()
-    rows = write_input(tmp_path / "flow/in.ndjson", 30_000, seed)
+    count = 600 * max(times, 25)
+    rows = write_input(tmp_path / "flow/in.ndjson", count, seed)
+    exact = {"delivery": "exactly_once"}
     one = flow(
         {
-            "source": {"file": {"path": "in.ndjson"}, "limit": {"messages": 9000}},
+            "source": {"file": {"path": "in.ndjson"}, "limit": {"messages": 3000 if times > 10 else 9000}},
             "schema": SCHEMA,
             "steps": [{"window": {**WINDOW, "lateness": "100ms"}}],
             "sinks": {
-                "windows": {"file": {"path": "out.ndjson"}},
-                "copy": {"file": {"path": "copy.ndjson"}, "when": "n > 0"},
+                "windows": {"file": {"path": "out.ndjson"}, **exact},
+                "copy": {"file": {"path": "copy.ndjson"}, "when": "n > 0", **exact},
+                "table": {"postgres": {"url": url, "table": "windows"}, **exact},
+                "newest": {"postgres": {"url": url, "table": "newest", "key": ["key", "window_start"]}, **exact},
             },
             "recovery": {"epoch": "150ms"},
         }
     )
     rnd = random.Random(seed)
+    early = 0
     for _ in range(times):
         one.start()
-        goal = rnd.randrange(500, 9000)
-        one.until(
-            lambda seen, goal=goal: (
-                seen.get("complete") or seen.get("sources", {}).get("in", {}).get("messages", 0) > goal
-            ),
-            "progress",
-        )
+        if rnd.random() < 0.1:
+            time.sleep(rnd.random())  # somewhere in its start
+        else:
+            goal = rnd.randrange(20, 2 * count // times)
+            one.until(
+                lambda seen, goal=goal: (
+                    seen.get("complete") or seen.get("sources", {}).get("in", {}).get("messages", 0) > goal
+                ),
+                "progress",
+            )
+        early += not one.observed().get("complete")
         one.kill()
+    assert early >= times // 2, "the kills came after the end"
     one.start()
     one.complete()
     assert one.stop() == 0
@@ -93,16 +104,29 @@ def run_with_kills(flow: Any, tmp_path: Path, times: int, seed: int) -> None:
     for name in ("out.ndjson", "copy.ndjson"):
         assert found(one.lines(name)) == wanted
     assert one.lines("state/dead.ndjson") == []
+    import psycopg
+    from psycopg.rows import dict_row
+
+    with psycopg.connect(url, row_factory=dict_row) as database:
+        for table in ("windows", "newest"):
+            assert found(database.execute(f"select * from {table}").fetchall()) == wanted
 
 
-def test_killed_at_random_moments_every_window_is_written_once(flow, tmp_path):
-    run_with_kills(flow, tmp_path, 3, seed=11)
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[str]:
+    need_module("psycopg")
+    with brokers.postgres(tmp_path) as (_, url):
+        yield url
+
+
+def test_killed_at_random_moments_every_window_is_written_once(flow, tmp_path, database):
+    run_with_kills(flow, tmp_path, 5, 11, database)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_killed_at_fifty_random_moments_every_window_is_written_once(flow, tmp_path):
-    run_with_kills(flow, tmp_path, 50, seed=12)
+@pytest.mark.timeout(900)
+def test_killed_at_fifty_random_moments_every_window_is_written_once(flow, tmp_path, database):
+    run_with_kills(flow, tmp_path, 50, int(os.environ.get("STREAMSD_SEED", "12")), database)
 
 
 def test_sigterm_stores_what_is_under_way(flow, tmp_path):

@@ -24,7 +24,8 @@ _HEARTBEAT = 10.0
 
 class AmqpOutlet(Outlet):
     """Messages are persistent. They are published in one transaction at the end of an epoch: pika confirms messages one
-    by one, which would be a round trip each."""
+    by one, which would be a round trip each. Straight to a queue (the exchange without a name) each must find it: the
+    broker would drop what does not, without a word."""
 
     def __init__(self, spec: AmqpSink, place: Place) -> None:
         self._spec = spec
@@ -32,9 +33,10 @@ class AmqpOutlet(Outlet):
         self._connection: Any = None
         self._channel: Any = None
         self._waiting: list[Any] = []
+        self._returned: list[Any] = []
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._sent = 0
+        self._where = f"{spec.host}:{spec.port}"
 
     def start(self, position: Any) -> None:
         threading.Thread(target=self._keep_alive, name="amqp-heartbeat", daemon=True).start()
@@ -57,11 +59,13 @@ class AmqpOutlet(Outlet):
             try:
                 with self._lock:
                     self._publish()
-                self.fault = ""
-                self._sent += len(self._waiting)
-                self._waiting = []
+                self._waiting, self._returned = self._returned, []
+                self.fault = f"{self._where}: no queue {self._waiting[0][0]!r}" if self._waiting else ""
+                if self._waiting:
+                    self._place.life.pause(backoff.next() or 0.1)
             except _ERRORS as fault:
-                self.fault = f"{self._spec.host}:{self._spec.port}: {words(fault)}"
+                self.fault = f"{self._where}: {words(fault)}"
+                self._returned = []
                 self._drop()
                 self._place.life.pause(backoff.next() or 0.1)
         return None
@@ -74,10 +78,14 @@ class AmqpOutlet(Outlet):
             )
             self._channel = self._connection.channel()
             self._channel.tx_select()
+            self._channel.add_on_return_callback(self._on_return)
         properties = pika.BasicProperties(delivery_mode=2)
         for key, message in self._waiting:
-            self._channel.basic_publish(spec.exchange, key, message, properties)
+            self._channel.basic_publish(spec.exchange, key, message, properties, mandatory=not spec.exchange)
         self._channel.tx_commit()
+
+    def _on_return(self, channel: Any, method: Any, properties: Any, message: bytes) -> None:
+        self._returned.append((method.routing_key, message))
 
     def _drop(self) -> None:
         connection, self._connection, self._channel = self._connection, None, None
