@@ -19,6 +19,7 @@ from streamsd.drivers.obs.collection_file import studio_of
 from streamsd.drivers.obs.importing import profile_of
 from streamsd.programs.director.client import Client
 from streamsd.programs.director.commands import plain
+from streamsd.programs.director.journal import Journal
 from streamsd.programs.director.model import Owned
 from streamsd.programs.director.parse import parse_desired
 from streamsd.programs.director.reconcile import Outcome, Reconciler
@@ -56,6 +57,9 @@ def converge(reconciler: Reconciler, doc: dict[str, Any], owned: Owned = NOTHING
 def test_it_starts_from_an_empty_directory_with_no_dialog_and_listens_itself(obs: Studio, client: Client) -> None:
     assert client.call("GetVersion")["obsVersion"]
     assert _listener(obs.port) == obs.obs_pid
+    if "not held on loopback" not in obs.log.read_text():
+        # 127.0.0.1, mapped into IPv6, as /proc/net/tcp6 writes it
+        assert [address for address, _ in _listeners(obs.port)] == ["0000000000000000FFFF00000100007F"]
     display = Display(obs.display)
     try:
         shown = [
@@ -185,7 +189,7 @@ def test_a_kind_changed_under_the_same_name_is_replaced(client: Client, reconcil
 
 
 def test_a_captured_display_that_starts_anew_is_seen_again(obs: Studio, client: Client) -> None:
-    session = Session(client, None, frozenset())
+    session = Session(client, None, frozenset(), Journal())
 
     def doc(server: str) -> dict[str, Any]:
         settings = {"advanced": True, "server": server, "screen": 0}
@@ -278,14 +282,18 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def _listener(port: int) -> int:
-    """The pid that listens on a port."""
-    inodes = set()
+def _listeners(port: int) -> Iterator[tuple[str, str]]:
+    """The address in the kernel's words, and the socket's number, of who listens on a port."""
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in Path(table).read_text().splitlines()[1:]:
             fields = line.split()
             if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-                inodes.add(f"socket:[{fields[9]}]")
+                yield fields[1].rpartition(":")[0], f"socket:[{fields[9]}]"
+
+
+def _listener(port: int) -> int:
+    """The pid that listens on a port."""
+    inodes = {inode for _, inode in _listeners(port)}
     for fd in Path("/proc").glob("[0-9]*/fd/*"):
         try:
             if os.readlink(fd) in inodes:

@@ -58,6 +58,7 @@ def launch_document(instance: Instance, password_file: Path, complaint: Path) ->
             "config": str(instance.config),
             "password_file": str(password_file),
             "complaint": str(complaint),
+            "port": instance.port,
             "ini": {"global.ini": start, "user.ini": start, **_profiles(instance)},
             "json": {"plugin_config/obs-websocket/config.json": _websocket(instance)},
             "once": {f"basic/scenes/{PARK}.json": json.dumps(_park())},

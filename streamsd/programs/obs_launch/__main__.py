@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from streamsd.programs.obs_launch.files import Launch, prepare
+from streamsd.programs.obs_launch.loopback import Loopback
 from streamsd.programs.obs_launch.window import WindowFault, close_window
 
 CLOSE_WITHIN = 6.0
@@ -31,6 +32,7 @@ def main() -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)  # taken one by one by sigtimedwait
     libc = ctypes.CDLL(None, use_errno=True)
     ours = os.getpid()
+    loopback = Loopback(launch.port)
 
     def tie() -> None:
         # If the launcher is killed, OBS must not live on without anybody to end it.
@@ -38,10 +40,13 @@ def main() -> int:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
         if os.getppid() != ours:
             os._exit(1)
+        loopback.join()
 
     # A group of its own: a stop is signalled to the launcher's whole group, and OBS has no handler for SIGTERM: it
     # would die of it at once, with its recording unfinished and its collection unsaved.
     with subprocess.Popen(launch.argv, preexec_fn=tie, process_group=0) as obs:  # noqa: PLW1509  # no threads here
+        if not loopback.hold():
+            sys.stderr.write("the websocket is not held on loopback: the kernel does not let us (seccomp)\n")
         asked = not _ended(obs, None, {signal.SIGTERM, signal.SIGINT})
         if asked:
             _end(obs, hangs=launch.complaint.exists())

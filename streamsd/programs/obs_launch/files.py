@@ -18,7 +18,7 @@ PLACEHOLDER = "@password@"
 class Launch:
     """The launch document. `ini`: file to section to key to value, set within what is there; `json`: file to keys,
     likewise; `once`: files written only where there are none. Paths are relative to `config`. `complaint`: a file that
-    is there when OBS hangs."""
+    is there when OBS hangs. `port`: of the websocket."""
 
     argv: tuple[str, ...]
     config: Path
@@ -27,6 +27,7 @@ class Launch:
     json: dict[str, dict[str, Any]]
     once: dict[str, str]
     complaint: Path
+    port: int
 
     @classmethod
     def read(cls, path: Path, *more: Path) -> Launch:
@@ -45,6 +46,7 @@ class Launch:
             json=data["json"],
             once=data["once"],
             complaint=Path(data["complaint"]),
+            port=int(data["port"]),
         )
 
 
