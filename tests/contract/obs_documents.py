@@ -24,6 +24,7 @@ def document(**parts: Any) -> dict[str, Any]:
         "digests": {"scenes": "a", "structure": "b", "profile": "c"},
         "profile": "streamsd",
         "collection": "streamsd",
+        "collections": ["streamsd"],
         "prune": True,
         "interrupt": False,
         "answer_within": 30.0,

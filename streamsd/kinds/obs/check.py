@@ -35,6 +35,7 @@ def check_spec(spec: ObsSpec) -> Iterator[Problem]:
 def check_collection(spec: ObsSpec, collection: Collection, audio: PulseDevice | None) -> Iterator[Problem]:
     """Problems that only the scenes' contents show."""
     names = [content.key for content in collection.scenes]
+    names += [name for scenes in spec.collections.values() for name in scenes if name not in names]
     for field, wanted in (("program", spec.program), ("preview", spec.preview)):
         if wanted is not None and wanted not in names:
             yield Problem("scene-not-listed", f"{wanted!r} is none of its scenes", name_hint(wanted, names), (field,))

@@ -59,6 +59,7 @@ def document(
         "transition_ms": round(spec.transition.duration.seconds * 1000),
         "outputs": _outputs(spec),
         "prune": spec.prunes,
+        "collections": [*spec.collections] or [spec.current_collection],
         "interrupt": spec.interrupt == "allow",
         "answer_within": spec.answer_within.seconds,
         "groups": dict(collection.groups),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -246,8 +247,15 @@ def _collection(spec: ObsSpec, base: Path, context: Context) -> Collection:
         return devices[-1]
 
     shared = {name: input_of(source, base, display, device) for name, source in spec.sources.items()}
-    scenes = [context.exports(Address("Scene", name), SceneContent) for name in spec.current_scenes]
-    collection, problems = collect(scenes, shared)
+
+    def collected(names: Iterable[str]) -> tuple[Collection, list[Problem]]:
+        return collect([context.exports(Address("Scene", name), SceneContent) for name in names], shared)
+
+    collection, problems = collected(spec.current_scenes)
+    for name, scenes in spec.collections.items():
+        # Those that are not loaded are to fit together too: they are when somebody switches to them during a show.
+        if name != spec.current_collection:
+            problems += [replace(problem, path=("collections", name)) for problem in collected(scenes)[1]]
     if problems:
         raise ProblemsError(problems)
     return Collection(

@@ -12,6 +12,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,23 @@ class CollectionFile:
 
     def write(self, collection: str, data: Mapping[str, Any]) -> None:
         _write(self.path(collection), data)
+
+    def has_scenes(self, collection: str) -> bool:
+        """Whether it can be loaded."""
+        try:
+            return any(source.get("id") == "scene" for source in self.read(collection).get("sources", []))
+        except (OSError, ValueError, AttributeError, CollectionFault):
+            return False
+
+    def remove(self, collection: str) -> None:
+        """The file and OBS's copy of it; one that is not loaded."""
+        try:
+            path = self.path(collection)
+        except CollectionFault:
+            return
+        for each in (path, path.with_name(f"{path.name}.bak")):
+            with suppress(OSError):
+                each.unlink(missing_ok=True)
 
     def encoder(self, profile: str) -> Any:
         """The advanced mode's encoder settings in the profile; None where there are none."""

@@ -259,7 +259,7 @@ class Director:
     def _remember(self) -> None:
         """What a comparison taught: sources' own keys, and which old names are gone."""
         session = self._session
-        if session is None or session.outcome is None:
+        if session is None or session.outcome is None or session.outcome.elsewhere:
             return
         now = declared_by(self.document())
         old = still_there(without(self._state.declared, now), session.outcome.found)

@@ -165,16 +165,17 @@ class Outputs:
 @dataclass(frozen=True, slots=True)
 class Desired:
     """The desired document. `digests` name its parts' contents without saying secrets: `scenes`, `structure` (what
-    takes a collection reload), `profile` (what takes stopped outputs). `prune`: what is not declared goes;
-    `interrupt`: a running output may be stopped and started for a change that needs it. `answer_within`: seconds after
-    which an OBS that does not answer counts as hanging. `stream_encoder`: the advanced mode's encoder settings, which
-    OBS reads from a file of the profile."""
+    takes a collection reload), `profile` (what takes stopped outputs). `collection` is loaded, `collections` are there.
+    `prune`: what is not declared goes; `interrupt`: a running output may be stopped and started for a change that needs
+    it. `answer_within`: seconds after which an OBS that does not answer counts as hanging. `stream_encoder`: the
+    advanced mode's encoder settings, which OBS reads from a file of the profile."""
 
     digests: Mapping[str, str]
     studio: Studio
     outputs: Outputs
     profile: str
     collection: str
+    collections: frozenset[str]
     prune: bool
     interrupt: bool
     answer_within: float
@@ -191,3 +192,4 @@ class Owned:
     items: frozenset[tuple[str, str]] = frozenset()
     filters: frozenset[tuple[str, str]] = frozenset()
     transitions: frozenset[str] = frozenset()
+    collections: frozenset[str] = frozenset()

@@ -43,6 +43,7 @@ class _Wire:
     digests: dict[str, str]
     profile: str
     collection: str
+    collections: list[str]
     prune: bool
     interrupt: bool
     answer_within: float
@@ -68,6 +69,7 @@ class _Wire:
             stream_encoder=self.stream_encoder,
             profile=self.profile,
             collection=self.collection,
+            collections=frozenset(self.collections),
             prune=self.prune,
             interrupt=self.interrupt,
             answer_within=self.answer_within,

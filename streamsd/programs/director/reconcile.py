@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streamsd.core.report import JsonValue
-from streamsd.programs.director.changes import ALL_OUTPUTS, Change, Cost, Impossible, OutputName
+from streamsd.programs.director.changes import ALL_OUTPUTS, Change, Cost, Impossible, OutputName, Phase
 from streamsd.programs.director.client import Client, RequestFault
 from streamsd.programs.director.collection import CollectionFault, CollectionFile, edited, transition_settings
 from streamsd.programs.director.diff import Comparison
@@ -30,7 +30,8 @@ second on a quiet machine, in which the name is taken), and a transition's durat
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """`found`: the last reading. `mutating`: requests sent that change something. `held`: changes that wait for leave
-    to interrupt a running output. `refused`: what OBS did not take."""
+    to interrupt a running output. `refused`: what OBS did not take. `elsewhere`: it was read in another
+    collection than the declared one."""
 
     found: Studio
     mutating: int = 0
@@ -38,6 +39,7 @@ class Outcome:
     changed: tuple[str, ...] = ()
     held: tuple[Change, ...] = ()
     refused: tuple[Impossible, ...] = ()
+    elsewhere: bool = False
 
     @property
     def converged(self) -> bool:
@@ -53,6 +55,7 @@ class Reconciler:
         self._outputs = outputs
         self._files = files
         self.kept: set[tuple[str, str]] = set()
+        self._collections: list[str] = []
         self._sent_transitions: dict[str, Transition] = {}
 
     def converge(self, desired: Desired, owned: Owned, *, within: float = 20.0) -> Outcome:
@@ -65,10 +68,14 @@ class Reconciler:
         faults: list[Impossible] = []
         while True:
             try:
-                switched = self._home(desired)
+                switched, waits = self._home(desired)
             except RequestFault as fault:
                 return Outcome(self.read(desired), mutating, rounds, refused=(_fault("collection", fault),))
             mutating += switched
+            if waits is not None:
+                # What is declared is for the other collection: nothing of it may be done to this one.
+                return Outcome(self.read(desired), mutating, rounds, tuple(said), (waits,), elsewhere=True)
+            said.extend(self._prune_collections(desired, owned))
             found = self.read(desired)
             rounds += 1
             comparison = Comparison(
@@ -140,18 +147,38 @@ class Reconciler:
 
     # ---- profile and collection ---------------------------------------------------------------------------------
 
-    def _home(self, desired: Desired) -> int:
-        """Be in the declared profile and collection; how many requests that took."""
+    def _home(self, desired: Desired) -> tuple[int, Change | None]:
+        """Be in the declared profile and collection; how many requests that took, and the switch that has to wait:
+        OBS would take it while an output runs."""
         sent = 0
+        self._collections = []
         for what, wanted in (("Profile", desired.profile), ("SceneCollection", desired.collection)):
             if not wanted:
                 continue
             current, names = self._current(what)
+            if what == "SceneCollection":
+                self._collections = names
             if current == wanted:
                 continue
+            cost = Cost.PROFILE_RELOAD if what == "Profile" else Cost.COLLECTION_RELOAD
+            about = "profile" if what == "Profile" else "collection"
+            change = Change(Phase.PROFILE, f"{about} {wanted}", f"load it instead of {current}", (), cost, ALL_OUTPUTS)
+            if not self._allowed(desired, change):
+                return sent, change
             sent += 1
             self._switch(what, wanted, names)
-        return sent
+        return sent, None
+
+    def _prune_collections(self, desired: Desired, owned: Owned) -> Iterator[str]:
+        """Remove collections that are not declared, which obs-websocket cannot: OBS lists the files there are."""
+        if self._files is None:
+            return
+        for name in self._collections:
+            if name in (*desired.collections, desired.collection, PARK):
+                continue
+            if desired.prune or name in owned.collections:
+                self._files.remove(name)
+                yield f"collection {name}: remove"
 
     def _current(self, what: str) -> tuple[str, list[str]]:
         if what == "Profile":
@@ -164,6 +191,11 @@ class Reconciler:
         """Switch, or create what is not there. A file that OBS has not seen is listed, and switching to it answers OK
         and does nothing: creating it works."""
         key = "profileName" if what == "Profile" else "sceneCollectionName"
+        files = self._files if what == "SceneCollection" else None
+        if files is not None and wanted in names and not files.has_scenes(wanted):
+            # OBS ends when it loads a collection that has no scene.
+            files.remove(wanted)
+            names = [name for name in names if name != wanted]
         if wanted in names:
             self._client.call(f"SetCurrent{what}", {key: wanted})
             if self._current(what)[0] == wanted:

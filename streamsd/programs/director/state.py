@@ -32,6 +32,7 @@ def declared_by(desired: Desired) -> Owned:
         items=frozenset((name, item.source) for name, scene in studio.scenes.items() for item in scene.items),
         filters=frozenset((name, f.name) for name, owner in owners.items() for f in owner.filters),
         transitions=frozenset(studio.transitions),
+        collections=desired.collections,
     )
 
 
@@ -44,7 +45,7 @@ def without(a: Owned, b: Owned) -> Owned:
 
 
 def still_there(owned: Owned, found: Studio) -> Owned:
-    """Of these names, the ones that OBS has."""
+    """Of these names, the ones that OBS has. Collections are gone once they were seen not to be declared."""
     owners: dict[str, Scene | Input] = {**found.scenes, **found.groups, **found.inputs}
     return Owned(
         scenes=owned.scenes & found.scenes.keys(),

@@ -215,6 +215,15 @@ def test_one_of_several_collections_is_loaded(context: FakeContext) -> None:
     assert (desired.collection, list(desired.studio.scenes)) == ("idle", ["pause", "main"])
 
 
+def test_a_collection_that_is_not_loaded_must_fit_too(context: FakeContext) -> None:
+    scene(context, "broken", {"items": [{"source": "nowhere"}]})
+    found = {**spec(), "collections": {"show": ["main"], "later": ["broken"]}, "program": "broken"}
+    del found["scenes"]
+    with pytest.raises(ProblemsError) as caught:
+        compiled(context, found)
+    assert [(p.code, p.path) for p in caught.value.problems] == [("source-unknown", ("collections", "later"))]
+
+
 @pytest.mark.parametrize(
     ("fps", "exact"),
     [(30, Fraction(30)), (29.97, Fraction(30000, 1001)), (59.94, Fraction(60000, 1001)), (12.5, Fraction(25, 2))],
