@@ -40,7 +40,7 @@ SHOW = """
           - {name: back, color: {color: "#333333", size: 640x360}}
 """
 
-LONGEST_GAP = 5.0
+LONGEST_GAP = 20.0
 """Seconds between two pictures: a loaded machine skips some, a stream that breaks begins a new file."""
 
 
