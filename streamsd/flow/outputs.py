@@ -12,11 +12,16 @@ import msgspec
 from streamsd.flow import records
 from streamsd.flow.expressions.typed import attribute
 from streamsd.flow.faults import ROW_ERRORS, RowFault
+from streamsd.flow.seals import Sealer
 from streamsd.flow.spec.sinks import ROWS, Sink
 from streamsd.flow.types import Base, Type
 
 LINES = frozenset({"file", "stdout", "tcp"})
 """Sinks that take one block of lines."""
+TEXTS = LINES | {"udp", "http", "websocket", "sse"}
+"""Sinks whose messages are text, whatever is in them."""
+MESSAGES = TEXTS | {"mqtt", "kafka", "nats", "amqp"}
+"""Sinks that send messages, which can be sealed."""
 ADDRESSED: Mapping[str, tuple[str, ...]] = {
     "mqtt": ("topic",),
     "kafka": ("topic", "key"),
@@ -41,7 +46,7 @@ Encoded = tuple[Batch, "list[tuple[BaseException, Any]]"]
 Encoder = Callable[[list[Any]], Encoded]
 
 
-def encoder_of(sink: Sink, fields: Mapping[str, Type] | None) -> Encoder:
+def encoder_of(sink: Sink, fields: Mapping[str, Type] | None, sealer: Sealer | None = None) -> Encoder:
     """What turns results into a sink's batch; a result that cannot be written is told, and left out."""
     if sink.transport in ROWS:
         told = sink.sqlite or sink.postgres
@@ -57,10 +62,24 @@ def encoder_of(sink: Sink, fields: Mapping[str, Type] | None) -> Encoder:
             one = records.text_encoder()
         case "csv":
             one = records.csv_encoder(tuple(fields or ()))
+    addressed = ADDRESSED.get(sink.transport)
+    if sealer is not None:
+        made = _addressed(one, len(addressed)) if addressed else _messages(one)
+        return _sealed(made, sealer, bool(addressed), sink.transport in LINES)
     if sink.transport in LINES:
         return _lines(one, sink.format == "json")
-    addressed = ADDRESSED.get(sink.transport)
     return _addressed(one, len(addressed)) if addressed else _messages(one)
+
+
+def _sealed(encoder: Encoder, sealer: Sealer, addressed: bool, lines: bool) -> Encoder:
+    def encode(rows: list[Any]) -> Encoded:
+        batch, faults = encoder(rows)
+        closed: Sequence[Any] = (sealer.close_addressed if addressed else sealer.close)(batch.items)
+        if lines:
+            return Batch(batch.count, b"".join(line + b"\n" for line in closed)), faults
+        return Batch(batch.count, items=closed), faults
+
+    return encode
 
 
 def _lines(one: records.Encode, json: bool) -> Encoder:

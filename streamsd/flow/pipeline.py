@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,27 @@ class Front:
         rows, faults = plan.loop(chunk.messages, metas, self._now, partition)
         self.counts.received += len(chunk.messages)
         return rows, [dead(fault, raw, source) for fault, raw in faults]
+
+    def take(self, source: str, chunk: Chunk, now: int, monotonic: float) -> tuple[list[Any], list[Dead]]:
+        """The same for a chunk as it comes over the wire: sealed messages are opened first. The dead letter of one that
+        was opened is sealed again."""
+        opener = self.plan.sources[source].opener
+        if opener is None:
+            return self.feed(source, chunk, now, monotonic)
+        messages: list[bytes] = []
+        metas: list[Any] | None = None if chunk.metas is None else []
+        letters: list[Dead] = []
+        for place, message in enumerate(chunk.messages):
+            try:
+                found = opener.open(message)
+            except RowFault as fault:
+                letters.append(dead(fault, message, source))
+                continue
+            messages += found
+            if metas is not None and chunk.metas is not None:
+                metas += [chunk.metas[place]] * len(found)
+        rows, more = self.feed(source, Chunk(chunk.partition, messages, metas), now, monotonic)
+        return rows, [*letters, *(replace(letter, raw=opener.close(letter.raw)) for letter in more)]
 
     def tick(self, now: int, monotonic: float) -> None:
         """Time goes by without messages: windows by arrival time close, silent partitions are let go."""

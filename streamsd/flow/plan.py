@@ -12,6 +12,7 @@ from streamsd.flow.keyed import KeyedFront
 from streamsd.flow.loops import Loop
 from streamsd.flow.outputs import Encoder
 from streamsd.flow.panes import PaneShard
+from streamsd.flow.seals import Opener
 from streamsd.flow.sessions import SessionShard
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.spec.sinks import Sink
@@ -29,13 +30,15 @@ Finish = Callable[[list[Any], list[Any], list[Any], int], None]
 
 @dataclass(frozen=True, slots=True)
 class SourcePlan:
-    """`loop` takes the source's messages to rows, or into the front. `meta`: it asks for each message's origin."""
+    """`loop` takes the source's messages to rows, or into the front. `meta`: it asks for each message's origin.
+    `opener`: where messages are sealed."""
 
     name: str
     spec: Source
     loop: Loop
     meta: bool
     code: str
+    opener: Opener | None = None
 
 
 @dataclass(frozen=True, slots=True)

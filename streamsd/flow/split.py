@@ -1,7 +1,7 @@
 """A flow's spec in two parts: what a running flow can take in live, and what needs a restart.
 
-The runner is started with a file of each. Live are the steps without memory, the sinks' conditions and steps, and the
-sources' rate limits; windows, joins, keys and dedupes, addresses and schemas are not.
+The runner is started with a file of each. Live are the steps without memory, the sinks' conditions and steps, the
+sources' rate limits and what messages are sealed with; windows, joins, keys and dedupes, addresses and schemas are not.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def split(spec: FlowSpec) -> tuple[dict[str, Any], dict[str, Any]]:
         ends = {one: whole[one]} if one in whole else whole.get(many, {})
         live[many] = {}
         for name, end in ends.items():
-            taken = {key: end.pop(key) for key in ("limit", "when", "steps") if key in end}
+            taken = {key: end.pop(key) for key in ("limit", "sealed", "seal", "when", "steps") if key in end}
             if one == "source":
                 held = [step for step in taken.get("steps", []) if "dedupe" in step]
                 if held:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from streamsd.core.diagnostics import FieldPath, Problem
 from streamsd.flow.loops import LoopBuilder
 from streamsd.flow.outputs import ADDRESSED
 from streamsd.flow.plan import FlowPlan, Stage
+from streamsd.flow.seals import KeyFault, Missing
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.standing import Standing
 from streamsd.flow.types import Type
+
+T = TypeVar("T")
 
 
 class Draft:
@@ -37,6 +41,21 @@ class Draft:
 
     def note(self, place: str, does: str, builder: LoopBuilder) -> None:
         self.plan.stages.append(Stage(place, does, builder.schema()))
+
+    def sealing(self, make: Callable[[], T], path: FieldPath, key: FieldPath) -> T | None:
+        """What `make` makes of a key at `path`; None, and a problem, when it cannot."""
+        try:
+            return make()
+        except KeyFault as fault:
+            self.wrong("flow-key", (*path, *key), str(fault), "`openssl rand -hex 32` makes one")
+        except Missing:
+            self.wrong(
+                "module-missing",
+                (*path, "method"),
+                "aes-gcm needs the Python package cryptography",
+                "pip install 'cryptography'",
+            )
+        return None
 
     def needs_own_loop(self) -> bool:
         return any(

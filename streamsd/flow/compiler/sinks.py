@@ -9,8 +9,9 @@ from streamsd.flow.compiler.draft import Draft
 from streamsd.flow.expressions.source import ExpressionError
 from streamsd.flow.expressions.template import compile_template
 from streamsd.flow.loops import LoopBuilder
-from streamsd.flow.outputs import ADDRESSED, address_check, encoder_of
+from streamsd.flow.outputs import ADDRESSED, MESSAGES, TEXTS, address_check, encoder_of
 from streamsd.flow.plan import SinkPlan
+from streamsd.flow.seals import Sealer
 from streamsd.flow.spec.sinks import ROWS, Sink
 from streamsd.flow.spec.steps import Step
 from streamsd.flow.types import Type
@@ -45,9 +46,18 @@ class SinksCompiler:
             address = self._address(builder, sink, path)
             builder.write_out(address)
             loop, code = (None, "") if self.draft.problems or not own_loop else builder.build()
-            self.draft.plan.sinks[name] = SinkPlan(
-                name, sink, loop, fields, encoder_of(sink, fields), bool(address), code
-            )
+            encode = encoder_of(sink, fields, self._sealer(sink, path))
+            self.draft.plan.sinks[name] = SinkPlan(name, sink, loop, fields, encode, bool(address), code)
+
+    def _sealer(self, sink: Sink, path: FieldPath) -> Sealer | None:
+        seal = sink.seal
+        if seal is None:
+            return None
+        if sink.transport not in MESSAGES:
+            self.draft.wrong("flow-sink", (*path, "seal"), f"a {sink.transport} sink sends no messages to seal")
+            return None
+        text = sink.transport in TEXTS and not (sink.websocket is not None and sink.format == "msgpack")
+        return self.draft.sealing(lambda: Sealer(seal, text), (*path, "seal"), ("key",))
 
     def _address(self, builder: LoopBuilder, sink: Sink, path: FieldPath) -> list[str]:
         """Code of what each result is addressed with."""

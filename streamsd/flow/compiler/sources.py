@@ -10,6 +10,7 @@ from streamsd.flow.compiler.draft import Draft
 from streamsd.flow.compiler.keyed import KeyedEnd
 from streamsd.flow.loops import LoopBuilder
 from streamsd.flow.plan import SourcePlan
+from streamsd.flow.seals import Opener
 from streamsd.flow.spec.sources import Source
 from streamsd.flow.spec.steps import Step
 from streamsd.flow.spec.words import read_type
@@ -49,7 +50,14 @@ class SourcesCompiler:
                 self.draft.tell_once(known)
             self.draft.told = True
             loop, code = (_nothing, "") if self.draft.problems else builder.build()
-            self.draft.plan.sources[name] = SourcePlan(name, source, loop, builder.pool.uses_meta, code)
+            opener = self._opener(source, path)
+            self.draft.plan.sources[name] = SourcePlan(name, source, loop, builder.pool.uses_meta, code, opener)
+
+    def _opener(self, source: Source, path: FieldPath) -> Opener | None:
+        sealed = source.sealed
+        if sealed is None:
+            return None
+        return self.draft.sealing(lambda: Opener(sealed), (*path, "sealed"), ("keys",))
 
     def _begin(self, source: Source, path: FieldPath, main: tuple[Step, ...]) -> LoopBuilder:
         schema = {name: read_type(kind) for name, kind in source.schema_.items()} if source.schema_ else None

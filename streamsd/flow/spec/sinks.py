@@ -10,6 +10,7 @@ from streamsd.core.change import OnChange
 from streamsd.core.kind import RefTo
 from streamsd.core.secret import Secret
 from streamsd.core.units import Seconds, Size
+from streamsd.flow.spec.seals import Seal
 from streamsd.flow.spec.sources import Listen, Port
 from streamsd.flow.spec.steps import Step
 from streamsd.flow.spec.words import Expression, FieldName, Login, Part, Template, Tls
@@ -241,6 +242,8 @@ class Sink(Part):
     """Steps for this sink alone (no window, join or dedupe)."""
     format: Annotated[Literal["json", "csv", "msgpack", "text"], OnChange.RESTART] = "json"
     """How a result is written. `text`: the field `line` alone."""
+    seal: Annotated[Seal | None, OnChange.PATCH] = None
+    """Sign or encrypt each result."""
     delivery: Literal["at_least_once", "exactly_once"] | None = None
     """What must be kept to when something crashes. None: the best that source and sink can do."""
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from streamsd.core.change import OnChange
 from streamsd.core.secret import Secret
 from streamsd.core.units import Seconds, Size
+from streamsd.flow.spec.seals import Sealed
 from streamsd.flow.spec.steps import Step
 from streamsd.flow.spec.words import Expression, FieldName, FieldType, Login, Part, RateLimit, Tls
 
@@ -265,6 +266,8 @@ class Source(Part):
     """Steps of this source alone, before the flow's (no window or join)."""
     limit: RateLimit | None = None
     """What is taken in at most."""
+    sealed: Annotated[Sealed | None, OnChange.PATCH] = None
+    """Messages must be signed or encrypted."""
     max_message: Size = Size(1024 * 1024)
     """Larger messages go to the dead letters, cut."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -131,6 +131,21 @@ class Login(Part):
     """Its password."""
 
 
+class ShareLimit(Part):
+    """What each sender may send at most. It cannot be held back without holding back the others, so what is more is
+    left out, and counted (`limited`). A second's worth may come at once."""
+
+    by: Literal["peer", "topic", "key", "partition"] = "peer"
+    """What tells senders apart: the address they connect from, an MQTT topic or NATS subject, a Kafka key or
+    partition."""
+    messages: Annotated[float | None, Field(gt=0), OnChange.PATCH] = None
+    """Messages a second."""
+    bytes: Annotated[float | None, Field(gt=0), OnChange.PATCH] = None
+    """Bytes a second."""
+    excess: Annotated[Literal["drop", "dead_letter"], OnChange.PATCH] = "drop"
+    """Where it goes."""
+
+
 class RateLimit(Part):
     """What a source takes in at most; more waits in the connection, which is slowed down (nothing is dropped)."""
 
@@ -138,6 +153,8 @@ class RateLimit(Part):
     """Messages a second."""
     bytes: Annotated[float | None, Field(gt=0), OnChange.PATCH] = None
     """Bytes a second."""
+    each: Annotated[ShareLimit | None, OnChange.PATCH] = None
+    """And what each sender may send at most."""
 
 
 __all__ = [
@@ -146,6 +163,7 @@ __all__ = [
     "FieldType",
     "Login",
     "RateLimit",
+    "ShareLimit",
     "Tls",
     "list_of",
     "map_of",

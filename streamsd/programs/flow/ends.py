@@ -108,7 +108,7 @@ def outlet_of(plan: SinkPlan, place: Place) -> Outlet:
         if spec.file is not None:
             from streamsd.programs.flow.sinks.file import FileOutlet
 
-            header = ",".join(plan.fields or ()).encode() + b"\n" if spec.format == "csv" else b""
+            header = ",".join(plan.fields or ()).encode() + b"\n" if spec.format == "csv" and not spec.seal else b""
             return FileOutlet.of(spec.file, place.base, place.life, header)
         if spec.stdout is not None:
             from streamsd.programs.flow.sinks.plain import StdoutOutlet

@@ -36,7 +36,7 @@ from streamsd.programs.flow.journal import JournalRoom
 from streamsd.programs.flow.kept import KeptShard
 from streamsd.programs.flow.letters import as_batch
 from streamsd.programs.flow.life import Life
-from streamsd.programs.flow.limits import Bucket
+from streamsd.programs.flow.limits import Bucket, Shares
 from streamsd.programs.flow.origins import Origins
 from streamsd.programs.flow.outlet import Outlet, RetiredOutlet
 
@@ -78,6 +78,7 @@ class Engine:
         self._counts = Counts()
         self._front = Front(plan, self._counts)
         self._limits = {name: Bucket(intake_limit(plan, name)) for name in intakes}
+        self._shares = {name: Shares(intake_limit(plan, name)) for name in intakes}
         self._next: tuple[FlowPlan, threading.Event] | None = None
         self._again: list[tuple[str, list[bytes]]] = []
         self._room: JournalRoom | None = None
@@ -152,6 +153,7 @@ class Engine:
             self._front.plan = plan
             for name, bucket in self._limits.items():
                 bucket.change(intake_limit(plan, name))
+                self._shares[name].change(intake_limit(plan, name))
             self.figures.patched += 1
             done.set()
 
@@ -190,7 +192,7 @@ class Engine:
         got = False
         while self._again:
             name, messages = self._again.pop(0)
-            made, more = front.feed(name, Chunk("", messages), now, monotonic)
+            made, more = front.take(name, Chunk("", messages), now, monotonic)
             rows += made
             letters += more
             got = True
@@ -208,7 +210,11 @@ class Engine:
                 figures.bytes += size
                 chunk, long = self._sized(name, chunk)
                 letters += long
-                made, more = front.feed(name, chunk, now, monotonic)
+                chunk, excess = self._shares[name].admit(chunk, monotonic)
+                figures.limited += len(excess)
+                if excess and self._shares[name].dead:
+                    letters += [Dead("rate-limited", "too much of one sender", m, name) for m in excess]
+                made, more = front.take(name, chunk, now, monotonic)
                 rows += made
                 letters += more
                 got = True

@@ -47,10 +47,11 @@ class Pauses:
 
 @dataclass
 class SourceFigures:
-    """Of one source: messages and bytes taken in."""
+    """Of one source: messages and bytes taken in, and messages that were too much of one sender."""
 
     messages: Meter = field(default_factory=Meter)
     bytes: int = 0
+    limited: int = 0
 
 
 @dataclass
@@ -77,7 +78,12 @@ class Figures:
         """For the report; JSON."""
         return {
             "sources": {
-                name: {"messages": one.messages.count, "rate": one.messages.rate(), "bytes": one.bytes}
+                name: {
+                    "messages": one.messages.count,
+                    "rate": one.messages.rate(),
+                    "bytes": one.bytes,
+                    "limited": one.limited,
+                }
                 for name, one in self.sources.items()
             },
             "sinks": {name: {"results": meter.count, "rate": meter.rate()} for name, meter in self.sinks.items()},

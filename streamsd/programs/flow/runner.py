@@ -148,7 +148,8 @@ class Runner:
         dead = self.spec.dead_letter
         path = self.setting.base / dead.path if dead.path else self._state / "dead.ndjson"
         self._letters_path = path
-        return FileOutlet(path, dead.max_size.bytes, 1, self.life)
+        # Private: they hold messages whole, whatever is in them.
+        return FileOutlet(path, dead.max_size.bytes, 1, self.life, mode=0o600)
 
     def _store(self, shape: str) -> None:
         """Find the recovery store of this generation, or begin one."""

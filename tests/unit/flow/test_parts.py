@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ import pytest
 
 from streamsd.flow.faults import Dead
 from streamsd.flow.outputs import Batch, address_check
+from streamsd.flow.pipeline import Chunk
+from streamsd.flow.seals import KeyFault, Opener, Sealer
+from streamsd.flow.spec.seals import Seal, Sealed
 from streamsd.flow.spec.words import RateLimit
 from streamsd.programs.flow import mqtt_packets as mqtt
 from streamsd.programs.flow.intake import Inbox, Lines
 from streamsd.programs.flow.letters import Cabinet, as_batch, raw_of
 from streamsd.programs.flow.life import Life
-from streamsd.programs.flow.limits import Bucket
+from streamsd.programs.flow.limits import Bucket, Shares
 from streamsd.programs.flow.sinks.file import FileOutlet
 from streamsd.programs.flow.sources.sse import Events
 from streamsd.programs.flow.spool import Spool
@@ -239,3 +243,39 @@ def test_dead_letters_keep_the_bytes_and_remember_what_was_replayed(tmp_path: Pa
     assert [found["reason"] for _, found, _ in cabinet.open_letters()] == ["late", "malformed"]
     cabinet.set_mark([place for place, _, _ in cabinet.open_letters()][-1])
     assert list(cabinet.open_letters()) == []
+
+
+def test_each_sender_has_a_share_of_its_own() -> None:
+    limit = RateLimit.model_validate({"each": {"by": "peer", "messages": 2, "excess": "dead_letter"}})
+    shares = Shares(limit)
+    metas = [{"peer": "10.0.0.1:5000"}, {"peer": "10.0.0.1:6000"}, {"peer": "10.0.0.1:7000"}, {"peer": "10.0.0.2:5000"}]
+    chunk = Chunk("", [b"a", b"b", b"c", b"d"], metas)
+    passed, excess = shares.admit(chunk, 100.0)
+    assert (passed.messages, excess) == ([b"a", b"b", b"d"], [b"c"])
+    assert passed.metas == [metas[0], metas[1], metas[3]]
+    assert shares.dead
+    assert shares.admit(chunk, 100.5)[0].messages == [b"a", b"d"], "half a second is one message more"
+    octets = Shares(RateLimit.model_validate({"each": {"by": "topic", "bytes": 10}}))
+    big = Chunk("", [b"x" * 25, b"y"], [{"topic": "t"}] * 2)
+    assert octets.admit(big, 1.0)[1] == [b"y"], "the first passes, and is a debt"
+    assert octets.admit(big, 2.0)[1] == [b"x" * 25, b"y"]
+    assert octets.admit(Chunk("", [b"y"], [{"topic": "t"}]), 4.0)[1] == []
+    octets.change(None)
+    assert octets.admit(big, 4.0)[1] == []
+
+
+@pytest.mark.parametrize("method", ["blake2b", "hmac-sha256", "aes-gcm"])
+def test_what_is_sealed_is_opened_alone_together_as_text_and_with_an_older_key(method: str) -> None:
+    keys = {"a": "11" * 32, "b": base64.b64encode(b"2" * 32).decode()}
+    opener = Opener(Sealed.model_validate({"method": method, "keys": keys}))
+    messages = [b"", b"x", b"\x00" * 1000, '{"ü": 1}'.encode()]
+    for key_id, key in keys.items():
+        for batch in (1, 3, 100):
+            for text in (False, True):
+                seal = Seal.model_validate({"method": method, "key_id": key_id, "key": key, "batch": batch})
+                closed = Sealer(seal, text).close(messages)
+                assert len(closed) == -(-len(messages) // batch)
+                assert [m for one in closed for m in opener.open(one)] == messages
+                assert all(one.isascii() and b"\n" not in one for one in closed) or not text
+    with pytest.raises(KeyFault):
+        Opener(Sealed.model_validate({"method": method, "keys": {"a": "11" * 31}}))

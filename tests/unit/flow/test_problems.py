@@ -196,3 +196,12 @@ def test_true_null_and_numbers_are_expressions_too():
     assert spec.steps[0].filter == "true"
     assert spec.steps[1].map == {"a": "1", "b": "null", "c": "2.5"}
     assert problems_of(spec, Path()) == ()
+
+
+def test_a_key_that_is_none_is_told_without_showing_it(tmp_path: Path) -> None:
+    sealed = {"method": "blake2b", "keys": {"k": "geheim"}}
+    found = problems(tmp_path, source={**GENERATOR, "sealed": sealed})
+    assert [(path, "32 bytes" in message) for path, message, _ in found] == [("source.sealed.keys", True)]
+    assert "geheim" not in str(found)
+    sink = {"sqlite": {"path": "x", "table": "t"}, "seal": {"method": "blake2b", "key_id": "k", "key": "0" * 64}}
+    assert problems(tmp_path, sink=sink)[0][:2] == ("sink.seal", "a sqlite sink sends no messages to seal")

@@ -20,12 +20,15 @@ class FileOutlet(Outlet):
     """The position is the file's inode and size. After a restart the file is cut there: what was written after the
     state was stored is written again. Files are rotated at that moment only, so that a rotation can be taken back."""
 
-    def __init__(self, path: Path, rotate: int | None, keep: int, life: Life, header: bytes = b"") -> None:
+    def __init__(
+        self, path: Path, rotate: int | None, keep: int, life: Life, header: bytes = b"", mode: int = 0o644
+    ) -> None:
         self._path = path
         self._rotate = rotate
         self._keep = keep
         self._life = life
         self._header = header
+        self._mode = mode
         self._fd = -1
         self._size = 0
         self._buffer: list[bytes] = []
@@ -50,7 +53,7 @@ class FileOutlet(Outlet):
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if position is not None:
             self._take_back_rotation(position[0])
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self._mode)
         found = os.fstat(self._fd)
         self._size = found.st_size
         if position is not None and found.st_ino == position[0] and self._size > position[1]:
@@ -119,7 +122,7 @@ class FileOutlet(Outlet):
             source = self._path if number == 1 else self._older(number - 1)
             if source.exists():
                 os.replace(source, self._older(number))
-        fresh = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fresh = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self._mode)
         os.close(self._fd)
         self._fd, self._size = fresh, 0
         self._begin()
