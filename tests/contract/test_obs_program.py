@@ -122,6 +122,7 @@ def test_a_second_time_nothing_is_sent(reconciler: Reconciler) -> None:
     assert (again.mutating, again.rounds) == (0, 1)
 
 
+@pytest.mark.slow
 def test_a_large_collection_is_made_and_read_back_without_a_request(reconciler: Reconciler) -> None:
     scenes = [{"name": f"s{n}", "items": [item(f"s{n}-{i}", x=float(i)) for i in range(10)]} for n in range(50)]
     inputs = {i["source"]: color(0xFF0000FF, 20, 20) for scene in scenes for i in scene["items"]}
