@@ -40,6 +40,11 @@ def record() -> None:
     """The recording."""
 
 
+@obs.group("replay")
+def replay() -> None:
+    """The replay buffer."""
+
+
 @obs.group("source")
 def source() -> None:
     """Sources of scenes."""
@@ -168,7 +173,19 @@ def import_(session: Session, file: Path | None, name: str, instance: str | None
         click.echo(yaml.safe_dump(profile, sort_keys=False, allow_unicode=True, width=110), nl=False)
 
 
+@command("save")
+@_INSTANCE
+def replay_save(session: Session, instance: str | None) -> None:
+    """Save the last seconds, and print the file's name."""
+    answer = _operate(session, instance, "replay-save")
+    if session.json:
+        session.answer(answer)
+    else:
+        click.echo(answer["path"])
+
+
 scene.add_command(scene_switch)
+replay.add_command(replay_save)
 obs.add_command(transition)
 obs.add_command(screenshot)
 obs.add_command(import_)

@@ -32,6 +32,7 @@ def document(**parts: Any) -> dict[str, Any]:
         "scenes": [{"name": "main", "items": []}],
         "inputs": {},
         "groups": {},
+        "special": {},
         "transitions": {},
         "transition": "Fade",
         "transition_ms": 300,
@@ -41,7 +42,7 @@ def document(**parts: Any) -> dict[str, Any]:
         "video": None,
         "service": None,
         "parameters": [],
-        "stream_encoder": None,
+        "encoders": {},
         **parts,
     }
 

@@ -53,7 +53,7 @@ def _studio(data: Mapping[str, Any]) -> Json:
         "transition": data.get("current_transition"),
         "transition_ms": data.get("transition_duration"),
         "program": data.get("current_program_scene"),
-        "special": [],
+        "special": {},
     }
 
 

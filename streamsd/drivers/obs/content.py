@@ -36,13 +36,15 @@ class SceneContent:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Several scenes as one collection, in order; scenes that are only shown inside others come last."""
+    """Several scenes as one collection, in order; scenes that are only shown inside others come last. `special`: the
+    inputs that sound in every scene, by OBS's name of their place."""
 
     scenes: tuple[SceneContent, ...]
     inputs: Mapping[str, Json]
     groups: Mapping[str, Json]
     displays: tuple[XDisplay, ...]
     devices: tuple[PulseDevice, ...]
+    special: Mapping[str, str] = field(default_factory=dict)
 
 
 def collect(scenes: Iterable[SceneContent], shared: Mapping[str, Json]) -> tuple[Collection, list[Problem]]:

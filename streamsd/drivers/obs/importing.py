@@ -46,7 +46,7 @@ def profile_of(studio: Mapping[str, Any], instance: str) -> Json:
         for content in (*studio["scenes"].values(), *studio["groups"].values())
         for item in content["items"]
     )
-    special = set(studio.get("special", ()))
+    special = set(studio.get("special", {}).values())
     inputs = {name: source for name, source in studio["inputs"].items() if name not in special}
     shared = [name for name in inputs if shown[name] != 1]
     writer = _Writer(studio, inputs, set(shared), names)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from streamsd.core.report import JsonValue
 from streamsd.drivers.obs.content import Json
-from streamsd.drivers.obs.source import FilterSpec, SoundSpec, SourceSpec
+from streamsd.drivers.obs.source import FilterSpec, SoundSpec, SourceSpec, SpecialInput
 from streamsd.drivers.obs.sources import (
     AudioSource,
     ColorSource,
@@ -36,6 +36,19 @@ def input_of(spec: SourceSpec, base: Path, displays: Displays, devices: Devices)
     """The input as the director's document has it. `base`: what relative paths are relative to."""
     kind, settings = _form(spec, base, displays, devices)
     found: Json = {"kind": kind, "settings": dict(settings)}
+    if spec.sound is not None:
+        found["audio"] = sound_of(spec.sound)
+    if spec.filters:
+        found["filters"] = [filter_of(f) for f in spec.filters]
+    return found
+
+
+def special_of(spec: SpecialInput, place: str, devices: Devices) -> Json:
+    """An input of every scene: what desktops play, or what microphones hear."""
+    found: Json = {
+        "kind": "pulse_output_capture" if place.startswith("desktop") else "pulse_input_capture",
+        "settings": _audio(spec, devices),
+    }
     if spec.sound is not None:
         found["audio"] = sound_of(spec.sound)
     if spec.filters:

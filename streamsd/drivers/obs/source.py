@@ -58,6 +58,17 @@ class SoundSpec(Spec):
     """The tracks that it is mixed into."""
 
 
+class SpecialInput(AudioSource):
+    """Sound that is heard in every scene, without being an item of any."""
+
+    name: Annotated[SourceName | None, OnChange.PATCH] = None
+    """Its name in OBS. Left out: OBS's own, such as Desktop Audio or Mic/Aux."""
+    sound: Annotated[SoundSpec | None, OnChange.PATCH] = None
+    """Volume and the like."""
+    filters: Annotated[list[FilterSpec], OnChange.PATCH] = Field(default=[])
+    """In the order in which they are applied."""
+
+
 FORMS = ("color", "image", "slideshow", "text", "media", "network", "screen", "audio", "input")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from streamsd.core.diagnostics import FieldPath, Problem, name_hint, nearest
 from streamsd.drivers.obs import catalog
-from streamsd.drivers.obs.check import check_source
+from streamsd.drivers.obs.check import check_filters, check_source
 from streamsd.drivers.obs.content import Collection
 from streamsd.drivers.pulse import PulseDevice
 from streamsd.kinds.obs.document import fixed_transitions
@@ -19,9 +19,15 @@ _LEAST_PATIENCE = 4.0
 def check_spec(spec: ObsSpec) -> Iterator[Problem]:
     """Problems of the spec alone."""
     yield from _patience(spec)
+    yield from _tracks(spec)
     yield from _sizes(spec)
     yield from _scenes(spec)
     yield from _transitions(spec)
+    for place, special in spec.special.items():
+        at: FieldPath = ("special", place)
+        if (special.device is None) == (special.source is None):
+            yield Problem("audio-source", "say device or source, and not both", "", at)
+        yield from check_filters(special.filters, (*at, "filters"), silent=False, sound_only=True)
     for name, source in spec.sources.items():
         yield from check_source(source, ("sources", name))
     if spec.external is not None:
@@ -68,6 +74,16 @@ def _patience(spec: ObsSpec) -> Iterator[Problem]:
             f"OBS may be busy for longer than {spec.answer_within}, such as when it loads a collection",
             f"write {_LEAST_PATIENCE:g}s or more",
             ("answer_within",),
+        )
+
+
+def _tracks(spec: ObsSpec) -> Iterator[Problem]:
+    if spec.record is not None and spec.advanced is None and set(spec.record.tracks) != {1}:
+        yield Problem(
+            "tracks-need-advanced",
+            "OBS records other tracks than the first in its advanced mode only",
+            "declare `advanced`, or leave tracks out",
+            ("record", "tracks"),
         )
 
 

@@ -63,6 +63,7 @@ def document(
         "interrupt": spec.interrupt == "allow",
         "answer_within": spec.answer_within.seconds,
         "groups": dict(collection.groups),
+        "special": dict(collection.special),
         "transitions": {name: {"kind": t.kind, "settings": dict(t.settings)} for name, t in spec.transitions.items()},
         "collection": spec.current_collection if spec.external is None or spec.collection else "",
     }
@@ -78,7 +79,7 @@ def document(
         },
         "service": _service(spec, point),
         "parameters": [list(parameter) for parameter in parameters(spec, base, version)],
-        "stream_encoder": dict(spec.advanced.settings) if spec.advanced is not None else None,
+        "encoders": _encoders(spec),
     }
     digests: Json = {
         "scenes": digest(scenes, key),
@@ -124,6 +125,10 @@ def _own_parameters(spec: ObsSpec, base: Path, version: tuple[int, ...]) -> Iter
     else:
         yield "AdvOut", "Encoder", spec.advanced.encoder
         yield "AdvOut", "RecEncoder", spec.advanced.recording_encoder
+        yield "AdvOut", "TrackIndex", str(spec.advanced.stream_track)
+        for number, track in enumerate(spec.advanced.tracks, 1):
+            yield "AdvOut", f"Track{number}Bitrate", str(round(track.bitrate.kbps))
+            yield "AdvOut", f"Track{number}Name", track.name or ""
     if spec.record is not None:
         yield from _recording(spec, base, version)
     if spec.replay_buffer is not None:
@@ -155,7 +160,17 @@ def _recording(spec: ObsSpec, base: Path, version: tuple[int, ...]) -> Iterator[
         yield "SimpleOutput", "RecQuality", _QUALITY[record.quality]
     else:
         yield "AdvOut", "RecFilePath", path
+        yield "AdvOut", "RecTracks", str(sum(1 << track - 1 for track in set(record.tracks)))
         yield "AdvOut", name, record.format
+
+
+def _encoders(spec: ObsSpec) -> Json:
+    """The advanced mode's encoder settings, by OBS's own names of the files that hold them."""
+    advanced = spec.advanced
+    if advanced is None:
+        return {}
+    found: Json = {"streamEncoder": dict(advanced.settings)}
+    return found | ({"recordEncoder": dict(advanced.recording_settings)} if advanced.recording_settings else {})
 
 
 def _outputs(spec: ObsSpec) -> Json:
@@ -193,6 +208,7 @@ def _structure(spec: ObsSpec, collection: Collection) -> JsonValue:
     return {
         "groups": dict(members),
         "transitions": {name: t.kind for name, t in spec.transitions.items()},
+        "special": dict(collection.special),
         "collection": spec.current_collection,
     }
 

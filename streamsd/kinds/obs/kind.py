@@ -33,7 +33,7 @@ from streamsd.drivers.obs import capabilities
 from streamsd.drivers.obs.check import check_files
 from streamsd.drivers.obs.content import Collection, Json, SceneContent, collect
 from streamsd.drivers.obs.control import DirectorFault, ask
-from streamsd.drivers.obs.inputs import input_of
+from streamsd.drivers.obs.inputs import input_of, special_of
 from streamsd.drivers.obs.render import Instance
 from streamsd.drivers.pulse import PulseDevice
 from streamsd.drivers.relay import RtmpPoint, StreamExports
@@ -50,6 +50,14 @@ _PORTS = range(14455, 15455)
 """Below what hosts give to outgoing connections."""
 
 _LONGEST_SOCKET_PATH = 107
+
+_SPECIAL = {
+    "desktop_1": "Desktop Audio",
+    "desktop_2": "Desktop Audio 2",
+    "mic_1": "Mic/Aux",
+    **{f"mic_{n}": f"Mic/Aux {n}" for n in range(2, 5)},
+}
+"""What OBS calls them."""
 
 _OBSERVED = ("obs_version", "converged", "program", "preview", "scenes", "inputs", "outputs", "stats", "overrides")
 
@@ -258,9 +266,20 @@ def _collection(spec: ObsSpec, base: Path, context: Context) -> Collection:
             problems += [replace(problem, path=("collections", name)) for problem in collected(scenes)[1]]
     if problems:
         raise ProblemsError(problems)
+    special: dict[str, str] = {}
+    heard: dict[str, Json] = {}
+    for place, found in spec.special.items():
+        name = found.name or _SPECIAL[place]
+        if name in collection.inputs or name in heard or any(name == s.name for s in collection.scenes):
+            raise ProblemsError(
+                [Problem("source-defined-twice", f"{name!r} is defined already", "", ("special", place))]
+            )
+        special[place.replace("_", "")] = name
+        heard[name] = special_of(found, place, device)
     return Collection(
+        special=special,
         scenes=collection.scenes,
-        inputs=collection.inputs,
+        inputs={**collection.inputs, **heard},
         groups=collection.groups,
         displays=tuple(dict.fromkeys([*collection.displays, *displays])),
         devices=tuple(dict.fromkeys([*collection.devices, *devices])),

@@ -33,6 +33,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "source-mute": Operation({"do": "mute", "on": True}, {"input": str}),
     "source-unmute": Operation({"do": "mute", "on": False}, {"input": str}),
     "screenshot": Operation({"do": "screenshot"}, {}, {"source": str, "format": str, "width": int, "height": int}),
+    "replay-save": Operation({"do": "save-replay"}),
     "read": Operation({"do": "read"}),
     "status": Operation({"do": "status"}),
     "reset": Operation({"do": "reset"}),

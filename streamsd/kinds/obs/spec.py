@@ -11,8 +11,10 @@ from streamsd.core.change import OnChange
 from streamsd.core.kind import RefTo, Spec
 from streamsd.core.secret import Secret
 from streamsd.core.units import Bitrate, Resolution, Seconds, Size
-from streamsd.drivers.obs.source import SourceSpec
+from streamsd.drivers.obs.source import SourceSpec, SpecialInput
 from streamsd.drivers.obs.values import SourceName
+
+Place: TypeAlias = Literal["desktop_1", "desktop_2", "mic_1", "mic_2", "mic_3", "mic_4"]
 
 OnOff: TypeAlias = Literal["on", "off"]
 
@@ -36,6 +38,15 @@ class VideoEncoder(Spec):
     it streams to a stream of this profile, else OBS's own choice."""
 
 
+class Track(Spec):
+    """One of OBS's six sound tracks, in the advanced mode."""
+
+    name: Annotated[str | None, OnChange.PATCH] = None
+    """What players call it."""
+    bitrate: Annotated[Bitrate, OnChange.PATCH] = Bitrate(160_000)
+    """How much it may take."""
+
+
 class AdvancedOutput(Spec):
     """OBS's advanced output mode, by its own names."""
 
@@ -45,6 +56,12 @@ class AdvancedOutput(Spec):
     """That encoder's settings, such as {rate_control: CBR, bitrate: 6000, keyint_sec: 2}."""
     recording_encoder: Annotated[str, OnChange.PATCH] = "none"
     """The recording's encoder; `none` is the stream's."""
+    recording_settings: Annotated[dict[str, Any], OnChange.PATCH] = Field(default_factory=dict)
+    """The settings of the recording's own encoder."""
+    tracks: Annotated[list[Track], OnChange.PATCH] = Field(default=[], max_length=6)
+    """The sound tracks, track 1 first. Left out: left alone."""
+    stream_track: Annotated[int, OnChange.PATCH] = Field(default=1, ge=1, le=6)
+    """The track that is streamed."""
 
 
 _TARGETS = ("server", "to")
@@ -96,7 +113,9 @@ class Recording(Spec):
     filename: Annotated[str, OnChange.PATCH] = "%CCYY-%MM-%DD %hh-%mm-%ss"
     """The file's name, by OBS's own marks."""
     quality: Annotated[Literal["stream", "high", "indistinguishable", "lossless"], OnChange.PATCH] = "stream"
-    """`stream`: what is streamed, with no second encoder."""
+    """`stream`: what is streamed, with no second encoder. Of the simple mode."""
+    tracks: Annotated[list[Annotated[int, Field(ge=1, le=6)]], OnChange.PATCH] = Field(default=[1], min_length=1)
+    """The sound tracks that are recorded, each as one of the file's. More than the first needs `advanced`."""
 
 
 class ReplayBuffer(Spec):
@@ -205,6 +224,8 @@ class ObsSpec(Spec):
     """OBS's profile, which its output settings belong to."""
     sources: Annotated[dict[SourceName, SourceSpec], OnChange.PATCH] = Field(default={})
     """Sources that scenes show by `source: NAME`."""
+    special: Annotated[dict[Place, SpecialInput], OnChange.PATCH] = Field(default={})
+    """Sound that is heard in every scene: desktop_1, desktop_2 and mic_1 to mic_4. What is left out is left alone."""
     program: Annotated[str | None, OnChange.PATCH] = None
     """The scene that is on air. Left out: whichever is, the first one at the start."""
     preview: Annotated[str | None, OnChange.PATCH] = None

@@ -29,6 +29,13 @@ _BOUNDS = (
 )
 """libobs's enum obs_bounds_type, which the file counts and the websocket names."""
 
+_SPECIAL = {
+    "desktop1": "DesktopAudioDevice1",
+    "desktop2": "DesktopAudioDevice2",
+    **{f"mic{n}": f"AuxAudioDevice{n}" for n in range(1, 5)},
+}
+"""Inputs of every scene: obs-websocket's name of their place (GetSpecialInputs) and the file's."""
+
 Json = dict[str, Any]
 
 
@@ -45,6 +52,7 @@ def edited(data: Mapping[str, Any], studio: Studio, *, prune: bool, owned: Owned
         wanted = studio.inputs.get(str(source.get("name")))
         if wanted is not None and source.get("versioned_id", source.get("id")) != wanted.kind and wanted.kind in kinds:
             sources[index] = _source(str(source["name"]), wanted)
+    _set_special(new, studio, owned, kinds)
     names = {str(s.get("name")) for s in sources}
     for name, group in studio.groups.items():
         members = [i for i in group.items if _can(i.source, studio.inputs, kinds)]
@@ -116,18 +124,19 @@ class CollectionFile:
             with suppress(OSError):
                 each.unlink(missing_ok=True)
 
-    def encoder(self, profile: str) -> Any:
-        """The advanced mode's encoder settings in the profile; None where there are none."""
+    def encoder(self, profile: str, name: str) -> Any:
+        """The advanced mode's encoder settings in the profile, `streamEncoder` or `recordEncoder`; None where there are
+        none."""
         try:
-            return json.loads(self._encoder_path(profile).read_text())
+            return json.loads(self._encoder_path(profile, name).read_text())
         except (OSError, ValueError):
             return None
 
-    def write_encoder(self, profile: str, settings: Mapping[str, Any]) -> None:
-        _write(self._encoder_path(profile), settings)
+    def write_encoder(self, profile: str, name: str, settings: Mapping[str, Any]) -> None:
+        _write(self._encoder_path(profile, name), settings)
 
-    def _encoder_path(self, profile: str) -> Path:
-        return self._scenes.parent / "profiles" / profile / "streamEncoder.json"
+    def _encoder_path(self, profile: str, name: str) -> Path:
+        return self._scenes.parent / "profiles" / profile / f"{name}.json"
 
 
 def _write(path: Path, data: Mapping[str, Any]) -> None:
@@ -149,6 +158,18 @@ def _source(name: str, wanted: Input) -> Json:
         "name": name,
         "settings": dict(wanted.settings),
     }
+
+
+def _set_special(new: Json, studio: Studio, owned: Owned, kinds: frozenset[str]) -> None:
+    for place, key in _SPECIAL.items():
+        name = studio.special.get(place)
+        if name is None:
+            if place in owned.special:
+                new.pop(key, None)
+            continue
+        wanted, there = studio.inputs[name], new.get(key) or {}
+        if wanted.kind in kinds and (there.get("name"), there.get("versioned_id")) != (name, wanted.kind):
+            new[key] = _source(name, wanted)
 
 
 def _set_members(entry: Json, members: Iterable[Item]) -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Protocol
 
 from streamsd.core.report import JsonValue
-from streamsd.programs.director.client import Client, ConnectionLost, RequestFault
+from streamsd.programs.director.client import Client, ConnectionLost, Request, RequestFault
 from streamsd.programs.director.control import refusal
 from streamsd.programs.director.model import Desired, Studio
 from streamsd.programs.director.overrides import OUTPUTS, Overrides
 from streamsd.programs.director.readback import ReadFault
 
 Answer = dict[str, JsonValue]
+
+OUTPUT_NOT_RUNNING, NOT_AVAILABLE = 501, 604
+"""obs-websocket's RequestStatus."""
+
+REPLAY_WITHIN = 10.0
 
 
 class Refusal(Exception):
@@ -79,6 +85,7 @@ class Commands:
             "show": self._show,
             "mute": self._mute,
             "screenshot": self._screenshot,
+            "save-replay": self._save_replay,
             "text": self._say,
         }
 
@@ -173,6 +180,29 @@ class Commands:
             if isinstance(question.get(key), int):
                 data[name] = question[key]
         return {"ok": True, "source": source, "image": client.call("GetSourceScreenshot", data)["imageData"]}
+
+    def _save_replay(self, question: dict[str, Any]) -> Answer:
+        """`path`: the file that OBS wrote. It is told by an event only, and the newest can be asked for: a new one is
+        one of another name."""
+        client = self._stage.client()
+        before = self._newest_replay(client)
+        try:
+            client.call("SaveReplayBuffer")
+        except RequestFault as fault:
+            if fault.code in (OUTPUT_NOT_RUNNING, NOT_AVAILABLE):
+                raise Refusal("NoReplayBuffer", "the replay buffer does not run: replay_buffer: {state: on}") from None
+            raise
+        deadline = time.monotonic() + REPLAY_WITHIN
+        while time.monotonic() < deadline:
+            path = self._newest_replay(client)
+            if path and path != before:
+                return {"ok": True, "path": path}
+            time.sleep(0.05)
+        raise Refusal("NotSaved", f"OBS wrote no replay within {REPLAY_WITHIN:g} s")
+
+    def _newest_replay(self, client: Client) -> str:
+        answer = client.batch([Request("GetLastReplayBufferReplay")])[0]
+        return str(answer.data.get("savedReplayPath") or "")
 
 
 def _text(question: Mapping[str, Any], key: str) -> str:

@@ -66,6 +66,7 @@ class Comparison:
         self._going: set[tuple[str, int]] = set()
         yield from profile_changes(self.desired, self.found)
         yield from self._scenes()
+        yield from self._special()
         yield from self._inputs()
         yield from self._groups()
         for name, scene in self.desired.studio.scenes.items():
@@ -121,9 +122,20 @@ class Comparison:
                 yield from self._audio(name, wanted, found)
                 yield from self._filters(name, wanted.filters, found.filters, about)
 
+    def _special(self) -> Iterator[Change]:
+        """Inputs of every scene: only the collection's file makes and removes them."""
+        wanted = self.desired.studio.special
+        for place, name in wanted.items():
+            if name not in self._unknown and self.found.special.get(place) != name:
+                yield Change(Phase.INPUT, f"special input {place}", f"make it {name}", cost=Cost.COLLECTION_RELOAD)
+        for place, name in self.found.special.items():
+            if place not in wanted and place in self.owned.special:
+                yield Change(Phase.INPUT, f"special input {place}", f"remove {name}", cost=Cost.COLLECTION_RELOAD)
+
     def _replace_input(self, name: str, wanted: Input, found: Input) -> Change:
         about, words = f"input {name}", f"replace {found.kind} by {wanted.kind}"
-        if any(item.source == name for group in self.found.groups.values() for item in group.items):
+        special = name in self.desired.studio.special.values()
+        if special or any(item.source == name for group in self.found.groups.values() for item in group.items):
             return Change(Phase.INPUT, about, words, cost=Cost.COLLECTION_RELOAD)
         return Change(Phase.INPUT, about, words, (*self._hide(name), Request.of("RemoveInput", inputName=name)))
 
@@ -138,6 +150,8 @@ class Comparison:
 
     def _create_input(self, name: str, wanted: Input, scene: str | None) -> Iterator[Change]:
         about = f"input {name}"
+        if name in self.desired.studio.special.values():
+            return
         if name in self.found.scenes or name in self.found.groups:
             if name not in self._goes():
                 self.impossible.append(
@@ -375,7 +389,7 @@ class Comparison:
     def _deletes(self) -> Iterator[Change]:
         studio = self.desired.studio
         for name in self.found.inputs:
-            if name in studio.inputs or name in self.found.special:
+            if name in studio.inputs or name in self.found.special.values():
                 continue
             if self.desired.prune or name in self.owned.inputs:
                 requests = (*self._hide(name), Request.of("RemoveInput", inputName=name))

@@ -134,7 +134,8 @@ class Studio:
     """A collection and the state around it. Read back: all of it; wanted: all that is declared.
 
     `scenes` in the order of OBS's list, top first. `program` None: whatever it is. `parameters`: of the profile, by
-    (section, name). `special`: inputs that OBS itself has (Desktop Audio, Mic/Aux); read back only.
+    (section, name). `special`: the inputs that sound in every scene (Desktop Audio, Mic/Aux), by OBS's name of their
+    place; they are among the `inputs`.
     """
 
     scenes: Mapping[str, Scene]
@@ -149,7 +150,7 @@ class Studio:
     video: Video | None = None
     service: Service | None = None
     parameters: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    special: frozenset[str] = frozenset()
+    special: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +168,8 @@ class Desired:
     """The desired document. `digests` name its parts' contents without saying secrets: `scenes`, `structure` (what
     takes a collection reload), `profile` (what takes stopped outputs). `collection` is loaded, `collections` are there.
     `prune`: what is not declared goes; `interrupt`: a running output may be stopped and started for a change that needs
-    it. `answer_within`: seconds after which an OBS that does not answer counts as hanging. `stream_encoder`: the
-    advanced mode's encoder settings, which OBS reads from a file of the profile."""
+    it. `answer_within`: seconds after which an OBS that does not answer counts as hanging. `encoders`: the
+    advanced mode's encoder settings, by the file of the profile that OBS reads them from (without its ending)."""
 
     digests: Mapping[str, str]
     studio: Studio
@@ -179,7 +180,7 @@ class Desired:
     prune: bool
     interrupt: bool
     answer_within: float
-    stream_encoder: Settings | None = None
+    encoders: Mapping[str, Settings] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,3 +194,4 @@ class Owned:
     filters: frozenset[tuple[str, str]] = frozenset()
     transitions: frozenset[str] = frozenset()
     collections: frozenset[str] = frozenset()
+    special: frozenset[str] = frozenset()

@@ -34,6 +34,14 @@ STOPS = 3
 LEAST_PAUSE = 1.0
 """Seconds between two starts in any case."""
 
+_MISSING = {
+    OutputName.STREAM: "this OBS cannot stream",
+    OutputName.RECORD: "this OBS cannot record",
+    OutputName.REPLAY_BUFFER: "OBS's profile has no replay buffer set up",
+    OutputName.VIRTUAL_CAMERA: "this host has no virtual camera: it takes the kernel's module v4l2loopback",
+}
+"""What obs-websocket's 604 means of each."""
+
 _STATUS = {
     OutputName.STREAM: "GetStreamStatus",
     OutputName.RECORD: "GetRecordStatus",
@@ -137,7 +145,7 @@ class OutputKeeper:
             if on is None:
                 continue
             if on and not kept.available:
-                findings.append(Impossible("OutputUnavailable", name.value, "this OBS has no such output set up"))
+                findings.append(Impossible("OutputUnavailable", name.value, _MISSING[name]))
             elif on:
                 findings.extend(self._on(name, kept))
             elif kept.active or kept.starting_until:

@@ -51,6 +51,7 @@ class _Wire:
     scenes: list[dict[str, Any]]
     inputs: dict[str, dict[str, Any]]
     groups: dict[str, dict[str, Any]]
+    special: dict[str, str]
     transitions: dict[str, dict[str, Any]]
     transition: str | None
     transition_ms: int | None
@@ -60,13 +61,13 @@ class _Wire:
     video: dict[str, int] | None
     service: dict[str, Any] | None
     parameters: list[tuple[str, str, str]]
-    stream_encoder: dict[str, Any] | None
+    encoders: dict[str, dict[str, Any]]
 
     def desired(self) -> model.Desired:
         scenes = {str(s.get("name", "")): _scene({k: v for k, v in s.items() if k != "name"}) for s in self.scenes}
         return model.Desired(
             digests=self.digests,
-            stream_encoder=self.stream_encoder,
+            encoders=self.encoders,
             profile=self.profile,
             collection=self.collection,
             collections=frozenset(self.collections),
@@ -77,6 +78,7 @@ class _Wire:
             studio=model.Studio(
                 scenes=scenes,
                 inputs={name: _input(data) for name, data in self.inputs.items()},
+                special=self.special,
                 groups={name: _scene(data) for name, data in self.groups.items()},
                 transitions={name: _of(model.Transition, data) for name, data in self.transitions.items()},
                 transition=self.transition,

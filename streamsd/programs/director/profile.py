@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from streamsd.core.report import JsonValue
 from streamsd.programs.director.changes import ALL_OUTPUTS, Change, Cost, OutputName, Phase
 from streamsd.programs.director.client import Request
-from streamsd.programs.director.model import Desired, Studio
+from streamsd.programs.director.model import Desired, Settings, Studio
 from streamsd.programs.director.same import same
 
 _RECORDING = frozenset({OutputName.RECORD, OutputName.REPLAY_BUFFER})
@@ -73,15 +73,16 @@ def profile_changes(desired: Desired, found: Studio) -> Iterator[Change]:
             yield Change(Phase.SERVICE, "stream service", "set", (request,), Cost.OUTPUTS_STOPPED, _STREAM)
 
 
-def encoder_changes(desired: Desired, found: JsonValue) -> Iterator[Change]:
-    """The advanced mode's encoder settings against those in the profile's file."""
-    if desired.stream_encoder is not None and not same(dict(desired.stream_encoder), found):
+def encoder_changes(name: str, settings: Settings, found: JsonValue) -> Iterator[Change]:
+    """The advanced mode's encoder settings against those in the profile's file of that name."""
+    if not same(dict(settings), found):
+        about = {"streamEncoder": "stream encoder", "recordEncoder": "recording's encoder"}.get(name, name)
         yield Change(
             Phase.PROFILE,
-            "stream encoder",
-            f"set {', '.join(sorted(desired.stream_encoder))}",
+            about,
+            f"set {', '.join(sorted(settings))}",
             cost=Cost.PROFILE_RELOAD,
-            stops=ALL_OUTPUTS - {OutputName.VIRTUAL_CAMERA},
+            stops=_RECORDING if name == "recordEncoder" else ALL_OUTPUTS - {OutputName.VIRTUAL_CAMERA},
         )
 
 

@@ -116,7 +116,7 @@ class Reader:
                 for key, a in zip(parameters, first[len(_FIRST) :], strict=True)
                 if a.ok
             },
-            special=frozenset(str(name) for name in special.values() if name),
+            special={place: str(name) for place, name in special.items() if name},
         )
 
 

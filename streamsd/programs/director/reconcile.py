@@ -206,8 +206,9 @@ class Reconciler:
             time.sleep(0.05)
 
     def _encoder_changes(self, desired: Desired) -> Iterator[Change]:
-        if desired.stream_encoder is not None and self._files is not None:
-            yield from encoder_changes(desired, self._files.encoder(desired.profile))
+        if self._files is not None:
+            for name, settings in desired.encoders.items():
+                yield from encoder_changes(name, settings, self._files.encoder(desired.profile, name))
 
     def _make_directories(self, changes: Sequence[Change]) -> None:
         """OBS does not make the directory that it is to record into, and its recording fails without it."""
@@ -222,8 +223,9 @@ class Reconciler:
     def _reload_profile(self, desired: Desired) -> int:
         _, names = self._current("Profile")
         self._switch("Profile", PARK, names)
-        if desired.stream_encoder is not None and self._files is not None:
-            self._files.write_encoder(desired.profile, desired.stream_encoder)
+        if self._files is not None:
+            for name, settings in desired.encoders.items():
+                self._files.write_encoder(desired.profile, name, settings)
         self._switch("Profile", desired.profile, [*names, PARK])
         return 2
 

@@ -33,6 +33,7 @@ def declared_by(desired: Desired) -> Owned:
         filters=frozenset((name, f.name) for name, owner in owners.items() for f in owner.filters),
         transitions=frozenset(studio.transitions),
         collections=desired.collections,
+        special=frozenset(studio.special),
     )
 
 
@@ -54,6 +55,7 @@ def still_there(owned: Owned, found: Studio) -> Owned:
         items=owned.items & {(name, i.source) for name, scene in found.scenes.items() for i in scene.items},
         filters=owned.filters & {(name, f.name) for name, owner in owners.items() for f in owner.filters},
         transitions=owned.transitions & found.transitions.keys(),
+        special=owned.special & found.special.keys(),
     )
 
 

@@ -22,6 +22,7 @@ PROFILE = """
         websocket: {{port: {port}, password: geheim-4711}}
         scenes: [main, pause]
         record: {{state: "off", path: rec}}
+        replay_buffer: {{state: "on", length: 5s}}
         encoder: {{preset: ultrafast}}
     scenes:
       main: {{items: [{{name: back, color: {{color: "#336699", size: 320x180}}}}]}}
@@ -55,6 +56,10 @@ def test_obs_events_are_told_once_and_in_few_lines(host: Host) -> None:
         assert stopped[0]["path"].startswith(str(host.directory / "rec"))
         assert len(events(host, "obs-scene-on-air")) < 50
 
+        saved = host.until(lambda: replay(host), "the last seconds are saved")
+        assert saved.startswith(str(host.directory / "rec" / "Replay"))
+        host.until(lambda: events(host, "obs-replay-saved", path=saved), "that is told too")
+
         # what happens while no daemon runs is told by the next one, and nothing twice
         before = events(host)
         host.kill()
@@ -68,6 +73,11 @@ def test_obs_events_are_told_once_and_in_few_lines(host: Host) -> None:
     assert told == sorted(set(told))
     assert told[: len(before)] == [event["happening"] for event in before]
     assert "geheim-4711" not in json.dumps(host.events())
+
+
+def replay(host: Host) -> str:
+    """The file that the last seconds were saved to; empty when they could not be."""
+    return host.cli("obs", "replay", "save").stdout.strip()
 
 
 def events(host: Host, name: str = "", **fields: object) -> list[dict[str, Any]]:

@@ -87,7 +87,7 @@ def test_what_is_not_declared_goes_only_with_prune_or_when_it_was() -> None:
     found = studio(
         scenes={"main": Scene(items=(Item("a", id=1),)), "old": Scene()},
         inputs={"a": Input("color_source_v3", {}), "Mic": Input("ffmpeg_source", {})},
-        special=frozenset({"Mic"}),
+        special={"mic1": "Mic"},
     )
     assert words(document(), found) == [
         "scene main, item a: remove",

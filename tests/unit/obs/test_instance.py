@@ -154,6 +154,7 @@ PROBLEMS: dict[str, tuple[dict[str, Any], str]] = {
     "a program that is no scene": ({"program": "nowhere"}, "scene-not-listed"),
     "a source that nobody defines": ({"sources": {}}, "source-unknown"),
     "a name twice": ({"sources": {"logo": RED, "red": {"color": {"color": "#111111"}}}}, "source-defined-twice"),
+    "a special input's name": ({"special": {"mic_1": {"source": "x", "name": "red"}}}, "source-defined-twice"),
     "a scene's name": ({"sources": {"logo": RED, "main": RED}}, "source-defined-twice"),
     "sound of another server": (
         {"audio": "music", "sources": {"logo": {"audio": {"device": "other"}}}},
@@ -173,6 +174,9 @@ def test_scenes_that_do_not_fit_are_told(what: str, context: FakeContext) -> Non
 SPEC_PROBLEMS: dict[str, tuple[dict[str, Any], str]] = {
     "an output that OBS rounds": ({"output": "641x361"}, "output-size-odd"),
     "a scene twice": ({"scenes": ["main", "main"]}, "scene-twice"),
+    "tracks of the simple mode": ({"record": {"tracks": [1, 2]}}, "tracks-need-advanced"),
+    "too little patience": ({"answer_within": "1s"}, "answer-within-short"),
+    "a special input of two sources": ({"special": {"mic_1": {"device": "music", "source": "x"}}}, "audio-source"),
     "a preview": ({"preview": "main"}, "preview-without-studio-mode"),
     "a transition's kind": ({"transitions": {"w": {"kind": "wipe"}}}, "transition-kind-unknown"),
     "a transition's setting": (
@@ -235,7 +239,7 @@ def test_rates_of_ntsc_are_exact(fps: float, exact: Fraction) -> None:
 def test_advanced_output_has_its_encoder_in_a_file(context: FakeContext) -> None:
     advanced = {"encoder": "obs_x264", "settings": {"bitrate": 6000}}
     desired = parse_desired(document(compiled(context, spec(advanced=advanced, record={"path": "rec"}))))
-    assert desired.stream_encoder == {"bitrate": 6000}
+    assert desired.encoders == {"streamEncoder": {"bitrate": 6000}}
     assert desired.studio.parameters["Output", "Mode"] == "Advanced"
     assert desired.studio.parameters["AdvOut", "RecFilePath"] == "/profile/rec"
 
@@ -258,6 +262,16 @@ def test_it_streams_to_a_stream_of_the_profile(context: FakeContext) -> None:
 def test_a_stream_goes_to_one_place(bad: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         ObsSpec.model_validate(spec(stream=bad))
+
+
+def test_sound_of_every_scene_has_its_place(context: FakeContext) -> None:
+    special = {"desktop_1": {"device": "music"}, "mic_2": {"source": "default", "name": "Guest"}}
+    found = compiled(context, spec(audio="music", special=special))
+    desired = parse_desired(document(found))
+    assert desired.studio.special == {"desktop1": "Desktop Audio", "mic2": "Guest"}
+    assert desired.studio.inputs["Desktop Audio"].settings == {"device_id": "music.monitor"}
+    assert desired.studio.inputs["Guest"].kind == "pulse_input_capture"
+    assert found.live["structure"] != compiled(context, spec(audio="music")).live["structure"]
 
 
 def test_operations_take_what_they_need() -> None:
