@@ -35,9 +35,7 @@ class Steps:
     # --- faults
 
     def fault(self, path: FieldPath, fault: ExpressionError, text: str) -> None:
-        self.problems.append(
-            Problem("flow-expression", fault.place(text), fault.hint, path, within=(fault.start, fault.end))
-        )
+        self.problems.append(fault.problem(text, path))
 
     def wrong(self, path: FieldPath, message: str, hint: str = "") -> None:
         self.problems.append(Problem("flow-step", message, hint, path))

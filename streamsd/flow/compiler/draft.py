@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from streamsd.core.diagnostics import FieldPath, Problem
+from streamsd.flow.expressions.source import ExpressionError
 from streamsd.flow.loops import LoopBuilder
 from streamsd.flow.outputs import ADDRESSED
 from streamsd.flow.plan import FlowPlan, Stage
@@ -34,6 +35,9 @@ class Draft:
 
     def wrong(self, code: str, path: FieldPath, message: str, hint: str = "") -> None:
         self.problems.append(Problem(code, message, hint, path))
+
+    def fault(self, path: FieldPath, fault: ExpressionError, text: str) -> None:
+        self.problems.append(fault.problem(text, path))
 
     def tell_once(self, known: int) -> None:
         """Forget problems behind the first `known` ones that were told before."""

@@ -8,6 +8,7 @@ from streamsd.core.diagnostics import FieldPath, name_hint
 from streamsd.flow import records
 from streamsd.flow.compiler.draft import Draft
 from streamsd.flow.compiler.keyed import KeyedEnd
+from streamsd.flow.generated import faults_of
 from streamsd.flow.loops import LoopBuilder
 from streamsd.flow.plan import SourcePlan
 from streamsd.flow.seals import Opener
@@ -61,6 +62,9 @@ class SourcesCompiler:
 
     def _begin(self, source: Source, path: FieldPath, main: tuple[Step, ...]) -> LoopBuilder:
         schema = {name: read_type(kind) for name, kind in source.schema_.items()} if source.schema_ else None
+        if source.generator is not None:
+            for name, fault in faults_of(source.generator.fields):
+                self.draft.fault((*path, "generator", "fields", name), fault, source.generator.fields[name])
         match source.format:
             case "json":
                 decode = records.json_decoder(schema)

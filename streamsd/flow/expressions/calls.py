@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
-from streamsd.core.diagnostics import name_hint
+from streamsd.core.diagnostics import nearest
 from streamsd.flow.expressions import runtime
 from streamsd.flow.expressions.functions import FUNCTIONS, SPECIAL
 from streamsd.flow.expressions.source import ExpressionError
 from streamsd.flow.expressions.typed import Typed, inside, regex
+from streamsd.flow.faults import RowFault
 from streamsd.flow.types import BOOL, STR, Base, common
 
 if TYPE_CHECKING:
@@ -41,9 +42,10 @@ def call(checker: Checker, node: ast.Call) -> Typed:
 def _function(checker: Checker, node: ast.Call, name: str) -> Typed:
     function = FUNCTIONS.get(name)
     if function is None:
-        raise checker.error(
-            node.func, f"unknown function {name!r}", name_hint(name, [*FUNCTIONS, *SPECIAL], "functions")
-        )
+        known = sorted([*FUNCTIONS, *SPECIAL])
+        close = nearest(name, known)
+        hint = f"did you mean {close!r}?" if close else f"functions: {', '.join(known)}"
+        raise checker.error(node.func, f"unknown function {name!r}", hint)
     given = [checker.visit(argument) for argument in node.args]
     types = [part.type for part in given]
     chosen = next((s for s in function.signatures if s.fits(types)), None)
@@ -134,8 +136,8 @@ def _substitute(pattern: Any) -> Any:
         for found in pattern.finditer(text):
             pieces += [text[at : found.start()], new]
             size += found.start() - at + len(new)
-            if size > runtime.MAX_TEXT:
-                return runtime.limited(" " * (runtime.MAX_TEXT + 1))
+            if size > runtime.MAX_TEXT or len(pieces) > 2 * runtime.MAX_ITEMS:
+                raise RowFault("too-long", "a text grew too long, or too much of it was replaced")
             at = found.end()
         return runtime.limited("".join([*pieces, text[at:]]))
 

@@ -12,7 +12,7 @@ from streamsd.flow.expressions.calls import call
 from streamsd.flow.expressions.comparisons import compare
 from streamsd.flow.expressions.functions import FUNCTIONS, SPECIAL
 from streamsd.flow.expressions.operators import binary, unary
-from streamsd.flow.expressions.source import ExpressionError, Source, parse
+from streamsd.flow.expressions.source import ExpressionError, Source, foreign, parse
 from streamsd.flow.expressions.typed import NO_CONSTANT, Pool, Scope, Typed, alike, attribute, inside
 from streamsd.flow.types import (
     ANY,
@@ -125,7 +125,8 @@ class Checker:
             return self._constant(node, _WORDS[name])
         if name in FUNCTIONS or name in SPECIAL:
             raise self.error(node, f"{name!r} is a function", f"write {name}(…)")
-        raise self.error(node, f"unknown field {name!r}", name_hint(name, self.scope.names(), "fields"))
+        hint = name_hint(name, self.scope.names(), "fields") + foreign(name)
+        raise self.error(node, f"unknown field {name!r}", hint)
 
     def _narrow(self, node: ast.expr, typed: Typed) -> Typed:
         if typed.type.optional and self.narrowed and ast.unparse(node) in self.narrowed:
@@ -190,17 +191,20 @@ class Checker:
         for number, part in enumerate(parts):
             item = part.type if number == 0 else common(item, part.type)
         value: Any = [part.constant for part in parts] if all(part.is_constant for part in parts) else NO_CONSTANT
-        return Typed("[" + ", ".join(part.kept() for part in parts) + "]", list_of(item), value)
+        code = "[" + ", ".join(part.kept() for part in parts) + "]"
+        return Typed(code if all(map(_light, parts)) else f"weighed({code})", list_of(item), value)
 
     def _dict(self, node: ast.Dict) -> Typed:
-        item, code = ANY, []
+        item, code, light = ANY, [], True
         for number, (key, value) in enumerate(zip(node.keys, node.values, strict=True)):
             if not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
                 raise self.error(key or node, "a key of a map is a text in quotes")
             part = inside(self.visit(value))
             item = part.type if number == 0 else common(item, part.type)
             code.append(f"{key.value!r}: {part.kept()}")
-        return Typed("{" + ", ".join(code) + "}", map_of(item))
+            light = light and _light(part)
+        made = "{" + ", ".join(code) + "}"
+        return Typed(made if light else f"weighed({made})", map_of(item))
 
     def _text(self, node: ast.JoinedStr) -> Typed:
         parts = []
@@ -210,7 +214,7 @@ class Checker:
                 parts.append(part.code if part.type == STR else f"to_str({inside(part).code})")
             elif isinstance(value, ast.Constant):
                 parts.append(repr(value.value))
-        return Typed(f"limited(''.join(({', '.join(parts)},)))" if parts else "''", STR)
+        return Typed(f"joined(({', '.join(parts)},))" if parts else "''", STR)
 
     # --- conditions
 
@@ -309,3 +313,8 @@ class Checker:
         if given.type.base is Base.ANY and wanted.base in _GUARDS:
             return f"{_GUARDS[wanted.base]}({given.code})"
         return given.code
+
+
+def _light(part: Typed) -> bool:
+    """Whether a value is of one size, however often it is repeated."""
+    return part.is_constant or part.type.numeric or part.type.base in (Base.BOOL, Base.TIME, Base.NULL)

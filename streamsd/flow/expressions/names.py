@@ -58,6 +58,7 @@ NAMES: Mapping[str, Any] = {
             rt.index_of,
             rt.is_finite,
             rt.join,
+            rt.joined,
             rt.last,
             rt.length,
             rt.limited,
@@ -73,6 +74,7 @@ NAMES: Mapping[str, Any] = {
             rt.power,
             rt.replace_text,
             rt.round_int,
+            rt.round_to,
             rt.seconds_text,
             rt.seconds_to_micros,
             rt.sha256,
@@ -88,6 +90,7 @@ NAMES: Mapping[str, Any] = {
             rt.type_of,
             rt.unique,
             rt.weekday,
+            rt.weighed,
         )
     },
     **{part: rt.parts_of(part) for part in ("year", "month", "day", "hour", "minute", "second")},

@@ -20,6 +20,8 @@ MAX_TEXT = 1 << 20
 """Characters of a text that an expression makes."""
 MAX_ITEMS = 100_000
 """Items of a list that an expression makes."""
+MAX_WEIGHT = 4 << 20
+"""Characters, about, that a list or map would be written as which an expression puts together."""
 MAX_INT = 1 << 63
 
 
@@ -110,13 +112,40 @@ def limited(text: str) -> str:
     return text
 
 
+def joined(parts: tuple[str, ...]) -> str:
+    """Texts as one, if that is not too long: it is not made before that is known."""
+    if sum(map(len, parts)) > MAX_TEXT:
+        raise RowFault("too-long", f"a text grew past {MAX_TEXT} characters")
+    return "".join(parts)
+
+
+def weighed(value: Any) -> Any:
+    """A list or map with all that is in it, counted as often as it would be written: what holds the same list many
+    times, which hold the same one many times, is small until it is written or compared."""
+    left = MAX_WEIGHT
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        kind = type(part)
+        if kind is list or kind is dict:
+            left -= 16 + 8 * len(part)
+            pending += part.values() if kind is dict else part
+        elif kind is str or kind is bytes:
+            left -= len(part)
+        if left < 0:
+            raise RowFault("too-long", f"a list or map grew past {MAX_WEIGHT} characters")
+    return value
+
+
 def concat(left: Any, right: Any) -> Any:
     """text + text, list + list, number + number; nothing else."""
+    if type(left) is str and type(right) is str:
+        return joined((left, right))
     made = left + right
-    if type(made) is str and len(made) > MAX_TEXT:
-        raise RowFault("too-long", f"a text grew past {MAX_TEXT} characters")
-    if type(made) is list and len(made) > MAX_ITEMS:
-        raise RowFault("too-long", f"a list grew past {MAX_ITEMS} items")
+    if type(made) is list:
+        if len(made) > MAX_ITEMS:
+            raise RowFault("too-long", f"a list grew past {MAX_ITEMS} items")
+        weighed(made)
     return made
 
 
@@ -138,6 +167,13 @@ def mean(values: list[Any]) -> float:
 
 def round_int(value: float) -> int:
     return round(value)
+
+
+def round_to(value: Any, digits: int) -> Any:
+    # a whole number rounded to minus a thousand million digits would be computed by a power of ten as long
+    if not -30 <= digits <= 30:
+        raise RowFault("bad-value", "round takes -30 to 30 digits")
+    return round(value, digits)
 
 
 def power(base: float, exponent: float) -> float:
@@ -207,9 +243,13 @@ def split(text: str, separator: str) -> list[str]:
 
 
 def join(values: list[Any], separator: str) -> str:
-    parts = [to_str(value) for value in values]
-    if sum(map(len, parts)) + len(separator) * len(parts) > MAX_TEXT:
-        raise RowFault("too-long", f"a text grew past {MAX_TEXT} characters")
+    parts: list[str] = []
+    left = MAX_TEXT
+    for value in values:
+        parts.append(to_str(value))
+        left -= len(parts[-1]) + len(separator)
+        if left < 0:
+            raise RowFault("too-long", f"a text grew past {MAX_TEXT} characters")
     return separator.join(parts)
 
 

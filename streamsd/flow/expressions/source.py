@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
+import unicodedata
+import warnings
 from dataclasses import dataclass
+
+from streamsd.core.diagnostics import FieldPath, Problem
 
 MAX_LENGTH = 2000
 MAX_NODES = 400
@@ -20,6 +25,9 @@ class ExpressionError(Exception):
         self.start = start
         self.end = max(end, start)
         super().__init__(message)
+
+    def problem(self, text: str, path: FieldPath) -> Problem:
+        return Problem("flow-expression", self.place(text), self.hint, path, within=(self.start, self.end))
 
     def place(self, text: str) -> str:
         """The message with its place: `unknown field 'temp' (at character 9: 'temp')`."""
@@ -55,6 +63,7 @@ class Source:
         return ExpressionError(message, hint, start, end)
 
 
+_LONE_EQUALS = re.compile("(?<![=!<>:])=(?!=)")
 _ALLOWED: tuple[type[ast.AST], ...] = (
     ast.Constant,
     ast.Name,
@@ -101,7 +110,10 @@ def parse(text: str) -> Source:
     if not text.strip():
         raise ExpressionError("an expression is empty", "write a condition such as temp_c > -40")
     try:
-        tree = ast.parse(f"({text}\n)", mode="eval").body
+        with warnings.catch_warnings():
+            # '\\d' in a pattern is what people write, and Python takes it as it stands
+            warnings.simplefilter("ignore")
+            tree = ast.parse(f"({text}\n)", mode="eval").body
     except SyntaxError as fault:
         raise _syntax(text, fault) from None
     except (RecursionError, MemoryError, ValueError):
@@ -164,7 +176,15 @@ def _syntax(text: str, fault: SyntaxError) -> ExpressionError:
     if bang is not None and "'" not in text and '"' not in text:
         return ExpressionError("'!' is not an operator", "write 'not'", bang, bang + 1)
     if "Maybe you meant '==' or ':=' instead of '='" in fault.msg or "cannot assign" in fault.msg:
+        lone = _LONE_EQUALS.search(text)
+        start = lone.start() if lone else start
         return ExpressionError("'=' does not compare", "write '=='", start, start + 1)
     if "too many nested" in fault.msg:
         return ExpressionError("this nests too deep to be read", f"at most {MAX_DEPTH} levels", start, start)
     return ExpressionError(f"this is not an expression: {fault.msg.split('.')[0]}", "", start, start + 1)
+
+
+def foreign(name: str) -> str:
+    """Letters of a name that look like others, in words for a hint: what is written is not what is seen."""
+    letters = [c for c in dict.fromkeys(name) if not c.isascii()]
+    return "".join(f"; it is written with {unicodedata.name(c, 'an unknown letter')}" for c in letters[:2])

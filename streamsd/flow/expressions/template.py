@@ -34,7 +34,7 @@ def compile_template(text: str, scope: Scope, pool: Pool) -> Typed:
         return Typed(repr(constant), STR, constant)
     if constant:
         parts.append(repr(constant))
-    return Typed(f"limited(''.join(({', '.join(parts)},)))", STR)
+    return Typed(f"joined(({', '.join(parts)},))", STR)
 
 
 def _closing(text: str, start: int) -> int:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from streamsd.core.change import OnChange
 from streamsd.core.kind import Spec
 from streamsd.core.secret import Secret
-from streamsd.flow.expressions.source import ExpressionError, parse
 from streamsd.flow.types import Type, list_of, map_of, object_of, parse_type
 
 
@@ -23,20 +21,10 @@ def _expression(value: object) -> object:
     return value
 
 
-def _parsed(text: str) -> str:
-    """Whether it is an expression at all. Whether its names and types fit is checked with the whole flow."""
-    try:
-        parse(text)
-    except ExpressionError as fault:
-        words = fault.place(text) + (f"; {fault.hint}" if fault.hint else "")
-        raise PydanticCustomError("flow_expression", "{words}", {"words": words}) from None
-    return text
-
-
+# Whether it is one is checked with the whole flow, so that all that is wrong is told at once, each with its place.
 Expression = Annotated[
     str,
     BeforeValidator(_expression),
-    AfterValidator(_parsed),
     Field(max_length=2000),
     WithJsonSchema(
         {

@@ -131,7 +131,7 @@ BAD = [
     ("lower(n)", 1, "lower(int) does not fit", "write lower(s: str)"),
     ("substr(room, 1)", 1, "substr(str, int) does not fit", "substr(s: str, start: int, length: int)"),
     ("n and ok", 1, "a condition is true or false; this is int", "x != 0"),
-    ("temp_c = 3", 1, "'=' does not compare", "write '=='"),
+    ("temp_c = 3", 8, "'=' does not compare", "write '=='"),
     ("ok && n > 3", 4, "'&&' is not an operator", "write 'and'"),
     ("ok || n > 3", 4, "'||' is not an operator", "write 'or'"),
     ("!ok", 1, "'!' is not an operator", "write 'not'"),

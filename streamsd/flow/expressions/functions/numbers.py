@@ -32,7 +32,7 @@ def numbers() -> Iterable[Function]:
         "The nearest whole number, or that many decimals; halves go to the even neighbour.",
         "round(2.345, 1) == 2.3",
         signature("round_int({0})", INT, "x: number"),
-        signature("round({0}, {1})", same, "x: number, digits: int"),
+        signature("round_to({0}, {1})", same, "x: number, digits: int"),
     )
     yield function("sqrt", "math", "The square root.", "sqrt(9) == 3", signature("sqrt({0})", FLOAT, "x: number"))
     yield function("exp", "math", "e to the power of x.", "exp(0) == 1", signature("exp({0})", FLOAT, "x: number"))

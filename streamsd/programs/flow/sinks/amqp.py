@@ -83,6 +83,8 @@ class AmqpOutlet(Outlet):
         for key, message in self._waiting:
             self._channel.basic_publish(spec.exchange, key, message, properties, mandatory=not spec.exchange)
         self._channel.tx_commit()
+        # What came back was read by then; it is told in calls like this one.
+        self._connection.process_data_events(0)
 
     def _on_return(self, channel: Any, method: Any, properties: Any, message: bytes) -> None:
         self._returned.append((method.routing_key, message))

@@ -5,16 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import msgspec
-
-from streamsd.flow.expressions.check import compile_expression
-from streamsd.flow.expressions.names import NAMES
-from streamsd.flow.expressions.typed import Pool, Typed
+from streamsd.flow.faults import ROW_ERRORS, explain
+from streamsd.flow.generated import maker
 from streamsd.flow.pipeline import Chunk
-from streamsd.flow.rows import Row, Writer
 from streamsd.flow.spec.sources import Generator
-from streamsd.flow.tails import run
-from streamsd.flow.types import INT
 from streamsd.programs.flow.intake import Intake
 
 _BATCH = 2000
@@ -29,12 +23,7 @@ class GeneratorIntake(Intake):
         self._next = 0
         self._since = 0.0
         self._first = 0
-        pool = Pool()
-        row = Row(Writer(), pool, {"n": Typed("n", INT)}, open=False, holder="\0")
-        cells = [f"{name!r}: {compile_expression(text, row, pool).kept()}" for name, text in spec.fields.items()]
-        text = f"def make(first, end, now):\n    return [encode({{{', '.join(cells)}}}) for n in range_(first, end)]\n"
-        names = {**NAMES, **pool.constants, "encode": msgspec.json.Encoder().encode, "range_": range}
-        self._make = run(text, names)["make"]
+        self._make = maker(spec.fields)
 
     def start(self, position: Any) -> None:
         self._next = self._first = position or 0
@@ -48,9 +37,21 @@ class GeneratorIntake(Intake):
             end = min(end, self._spec.count)
         if end <= self._next:
             return []
-        messages = self._make(self._next, end, time.time_ns() // 1000)
+        now = time.time_ns() // 1000
+        try:
+            messages = self._make(self._next, end, now)
+        except ROW_ERRORS:
+            messages = [self._one(number, now) for number in range(self._next, end)]
         self._next = end
         return [Chunk("", messages)]
+
+    def _one(self, number: int, now: int) -> bytes:
+        """A message that cannot be made is an empty one, which is a dead letter; the fault says why."""
+        try:
+            return self._make(number, number + 1, now)[0]
+        except ROW_ERRORS as fault:
+            self.fault = f"message {number}: {explain(fault)[1]}"
+            return b""
 
     def position(self) -> Any:
         return self._next
