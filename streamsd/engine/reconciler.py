@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -18,16 +18,18 @@ from streamsd.core.address import Address
 from streamsd.core.clock import Clock
 from streamsd.core.conditions import Conditions
 from streamsd.core.events import Event
-from streamsd.core.kind import Happening, Registry
+from streamsd.core.kind import Registry
 from streamsd.core.runtime import Exited, ProcessState, Runtime
 from streamsd.core.unit import RestartPolicy, Unit
 from streamsd.engine import phase, planner
 from streamsd.engine.desired import Desired, Generation
 from streamsd.engine.executor import Asking, Executor
+from streamsd.engine.happenings import Happenings
 from streamsd.engine.listener import Listener
 from streamsd.engine.phase import Phase
 from streamsd.engine.plan import Action, Plan
 from streamsd.engine.status import Setback, judge
+from streamsd.engine.timers import Timers
 from streamsd.engine.watch import Watch
 from streamsd.engine.world import World, exit_reason, exit_words
 from streamsd.runtime.probes import asker
@@ -58,8 +60,6 @@ class Reconciler:
         self._runtime = runtime
         self._clock = clock
         self._emit = emit
-        self._told = told
-        self._heard: dict[Address, int] = {}
         self._dependents: dict[Address, set[Address]] = {}
         self._settled: dict[Address, Desired] = {}
         self._dirty: set[Address] = set()
@@ -69,7 +69,7 @@ class Reconciler:
         """With what each depended on when its steps were planned."""
         self._forced: dict[Address, frozenset[str]] = {}
         self._actions: dict[Address, Action] = {}
-        self._timers: dict[Address, asyncio.Task[None]] = {}
+        self._timers = Timers(clock, self.look)
         self._setbacks: dict[Address, Setback] = {}
         self._waves: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -85,7 +85,7 @@ class Reconciler:
             on_started=self._started,
             on_moved=self._unit_moved,
             on_exit=lambda observed: self._listener.exited(Exited(observed)),
-            on_happened=self._happened,
+            on_happened=Happenings(emit, told).take,
             discard=discard,
             ask=ask,
         )
@@ -121,10 +121,11 @@ class Reconciler:
 
     async def close(self) -> None:
         """Let go: everything goes on running."""
-        tasks = [*self._tasks, *self._waves, *self._timers.values()]
+        tasks = [*self._tasks, *self._waves]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._timers.close()
         await self._watch.close()
         await self._runtime.close()
         if self._broken is not None:
@@ -275,16 +276,6 @@ class Reconciler:
         """An event of the engine's."""
         self._emit(Event(self._clock.now(), event, str(address) if address else "", fields))
 
-    def _happened(self, address: Address, happenings: Sequence[Happening]) -> None:
-        """Tell what was not told yet, not by an earlier controller either."""
-        heard = self._heard[address] if address in self._heard else self._told(address)
-        for happening in happenings:
-            if happening.number > heard:
-                heard = happening.number
-                fields = {"role": happening.role, **happening.fields, "happening": happening.number}
-                self._emit(Event(happening.at, happening.event, str(address), fields))
-        self._heard[address] = heard
-
     # -- the passes
 
     def _before(self) -> Generation:
@@ -382,9 +373,6 @@ class Reconciler:
 
     def _set_timer(self, address: Address) -> None:
         """Look again when the next of its processes may be restarted."""
-        old = self._timers.pop(address, None)
-        if old is not None:
-            old.cancel()
         now = self._clock.monotonic()
         lives = [
             self.world.life(unit.id)
@@ -397,14 +385,7 @@ class Reconciler:
         due += [life.since + phase.STEADY for life in running]
         if address in self._setbacks and self._setbacks[address].until > now:
             due.append(self._setbacks[address].until)
-        if due:
-
-            async def later(seconds: float) -> None:
-                await self._clock.sleep(seconds)
-                self._timers.pop(address, None)
-                self.look(address)
-
-            self._timers[address] = asyncio.get_running_loop().create_task(later(min(due) - now + 0.001))
+        self._timers.set(address, min(due) - now + 0.001 if due else None)
 
     def _judge(self, address: Address) -> None:
         desired = self.world.generation.resources.get(address)
