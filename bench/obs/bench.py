@@ -21,7 +21,7 @@ from pathlib import Path
 from bench.figures import Figure, median, p95, report
 from streamsd.cli.client import Client as Daemon
 from streamsd.programs.director.client import Client, ConnectFault
-from tests.contract.obs_rig import free_port
+from tests.contract.obs_rig import free_port, studio
 from tests.e2e.host import Host, alive, host
 from tests.e2e.obs.instance import Instance
 
@@ -95,11 +95,15 @@ def connect(port: int) -> Client:
     return found[0]
 
 
-def starts(made: Host, times: int) -> tuple[list[float], list[float]]:
-    """Seconds from the save that declares an instance of a new name to its websocket, and of the save without it to
-    the end of all its processes."""
-    up, down = [], []
+def starts(made: Host, times: int) -> tuple[list[float], list[float], list[float]]:
+    """Seconds from the save that declares an instance of a new name to its websocket; of the save without it to the
+    end of all its processes; and, by turns with them, of starting Xvfb and OBS by hand to its websocket."""
+    up, down, by_hand = [], [], []
     for turn in range(times):
+        begun = time.monotonic()
+        with studio(made.directory / f"by-hand{turn}") as other:
+            other.connect().close()
+            by_hand.append(time.monotonic() - begun)
         port, obs = free_port(), Instance(made, f"start{turn}")
         begun = time.monotonic()
         made.write(small(obs.name, port))
@@ -112,7 +116,7 @@ def starts(made: Host, times: int) -> tuple[list[float], list[float]]:
         wait(lambda pids=pids: not any(map(alive, pids)), "it has ended")  # type: ignore[misc]  # bound at once
         down.append(time.monotonic() - begun)
         converged(made)
-    return up, down
+    return up, down, by_hand
 
 
 def red_at(client: Client, x: int) -> bool:
@@ -204,9 +208,10 @@ def measure(starts_: int, edits_: int, seconds: float) -> Iterator[Figure]:
         secret.write_text(PASSWORD)
         made.write(EMPTY)
         made.up()
-        up, down = starts(made, starts_)
+        up, down, by_hand = starts(made, starts_)
         yield Figure("empty directory to websocket ready, median", median(up), "s", "< 3")
         yield Figure("the slowest of them", max(up), "s")
+        yield Figure("Xvfb and OBS by hand to websocket ready, median", median(by_hand), "s")
         yield Figure("clean stop, all its processes, median", median(down), "s", "< 3")
 
         port = free_port()

@@ -123,34 +123,6 @@ def test_a_live_edit_goes_on_air_and_the_stream_goes_on(on_air: OnAir) -> None:
     assert media.picture(before[-1]).longest_gap < LONGEST_GAP
 
 
-@pytest.mark.timeout(400)
-def test_what_the_stream_is_made_of_restarts_it_exactly_once(on_air: OnAir) -> None:
-    pids = on_air.host.pids()
-    for old, new, size, kbps, key in (
-        ("bitrate: 300k", "bitrate: 500k", (320, 180), 500, "first-key"),
-        ("output: 320x180", "output: 160x90", (160, 90), 500, "first-key"),
-        ("first-key", "second-key", (160, 90), 500, "second-key"),
-    ):
-        before = on_air.server.streams()
-        on_air.host.edit(old, new)
-        if key == "second-key":
-            refused = on_air.host.cli("apply")
-            assert refused.returncode == 1
-            assert "streaming" in refused.stderr
-        assert on_air.server.streams() == before
-        assert on_air.host.cli("apply", "--allow-interrupt", "--wait", "90").returncode == 0
-
-        # the server side says what comes now; and once: nothing more happens, and OBS itself goes on
-        on_air.until(lambda before=before: len(on_air.server.streams()) > len(before), "the stream is begun anew")
-        on_air.until(lambda: near(on_air.seen(20, 20), 0x33, 0x33, 0x33, by=8), "the server has the picture")
-        assert on_air.receives(size, kbps, key)
-        last = on_air.server.streams()[-1]
-        on_air.until(lambda last=last: len(media.picture(last).times) > 20, "it goes on")
-        assert on_air.server.streams() == [*before, last]
-    assert on_air.host.cli("plan").returncode == 0
-    assert on_air.host.pids() == pids
-
-
 def test_a_killed_obs_is_back_on_air_as_declared_without_a_dialog(on_air: OnAir) -> None:
     # OBS writes neither of these to its file before something else is created or removed
     on_air.host.edit("#333333", "#663399")
@@ -212,6 +184,34 @@ def test_a_mistake_is_told_with_its_place_before_anything_is_touched(on_air: OnA
     assert on_air.host.pids() == pids
     assert on_air.server.streams() == before
     assert on_air.obs.operate("status")["requests_sent"] == sent
+
+
+@pytest.mark.timeout(400)
+def test_what_the_stream_is_made_of_restarts_it_exactly_once(on_air: OnAir) -> None:
+    pids = on_air.host.pids()
+    for old, new, size, kbps, key in (
+        ("bitrate: 300k", "bitrate: 500k", (320, 180), 500, "first-key"),
+        ("output: 320x180", "output: 160x90", (160, 90), 500, "first-key"),
+        ("first-key", "second-key", (160, 90), 500, "second-key"),
+    ):
+        before = on_air.server.streams()
+        on_air.host.edit(old, new)
+        if key == "second-key":
+            refused = on_air.host.cli("apply")
+            assert refused.returncode == 1
+            assert "streaming" in refused.stderr
+        assert on_air.server.streams() == before
+        assert on_air.host.cli("apply", "--allow-interrupt", "--wait", "90").returncode == 0
+
+        # the server side says what comes now; and once: nothing more happens, and OBS itself goes on
+        on_air.until(lambda before=before: len(on_air.server.streams()) > len(before), "the stream is begun anew")
+        on_air.until(lambda: near(on_air.seen(20, 20), 0x33, 0x33, 0x33, by=8), "the server has the picture")
+        assert on_air.receives(size, kbps, key)
+        last = on_air.server.streams()[-1]
+        on_air.until(lambda last=last: len(media.picture(last).times) > 20, "it goes on")
+        assert on_air.server.streams() == [*before, last]
+    assert on_air.host.cli("plan").returncode == 0
+    assert on_air.host.pids() == pids
 
 
 @pytest.mark.slow
