@@ -42,11 +42,14 @@ async def ask(control: Path, question: dict[str, JsonValue], *, within: float = 
                 writer.close()
     except TimeoutError:
         raise DirectorFault("NoAnswer", f"the director did not answer within {within:g} s") from None
-    except (OSError, ValueError) as fault:
-        raise DirectorFault("NoAnswer", f"the director cannot be asked: {fault}") from None
-    if not line:
-        raise DirectorFault("NoAnswer", "the director ended before it answered")
-    answer: dict[str, JsonValue] = json.loads(line)
+    except OSError:
+        raise DirectorFault("NoAnswer", "the director does not run, or has only just started") from None
+    except ValueError:
+        raise DirectorFault("NoAnswer", "the director's answer is too long") from None
+    try:
+        answer: dict[str, JsonValue] = json.loads(line)
+    except ValueError:
+        raise DirectorFault("NoAnswer", "the director ended before it answered") from None
     if not answer.get("ok"):
         raise DirectorFault(str(answer.get("reason", "Refused")), str(answer.get("message", "refused")))
     return answer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ from streamsd.core.diagnostics import Problem, ProblemsError
 from streamsd.core.kind import (
     Compiled,
     Context,
-    Finding,
     Kind,
     LivePart,
     Observation,
@@ -25,10 +23,11 @@ from streamsd.core.kind import (
     PatchFault,
     Resource,
 )
-from streamsd.core.report import JsonValue, read_report
-from streamsd.core.runtime import ObservedUnit, ProcessState
+from streamsd.core.report import JsonValue
+from streamsd.core.runtime import ObservedUnit
 from streamsd.core.secret import Secret
 from streamsd.core.unit import File, Limits, Probe, Probes, Reports, StopPolicy, Unit, UnixSocket
+from streamsd.drivers import programs
 from streamsd.drivers.obs.control import Directed
 from streamsd.flow.asking import ask
 from streamsd.flow.checks import check_delivery, check_ends, check_state, end_path
@@ -141,24 +140,17 @@ class FlowKind(Kind[FlowSpec]):
     async def observe(
         self, resource: Resource[FlowSpec], compiled: Compiled, units: Mapping[str, ObservedUnit]
     ) -> Observation:
-        """What the runner reports; it is about a second old."""
-        runner = units.get(RUNNER)
-        if runner is None or runner.state is not ProcessState.RUNNING:
-            return Observation()
-        report = read_report(_of(compiled).report)
+        """What the runner reports."""
+        report = programs.told(_of(compiled).report, RUNNER, units)
         if report is None:
             return Observation()
-        told = report.observed
-        findings: tuple[Finding, ...] = ()
-        if report.degraded or not report.ready:
-            findings = (Finding(report.reason or "NotReady", report.message or "the flow is not ready", RUNNER),)
-        live: dict[str, JsonValue] = {"steps": told["live"]} if "live" in told else {}
-        return Observation(live, {key: told[key] for key in _OBSERVED if key in told}, findings)
+        live: dict[str, JsonValue] = {"steps": report.observed["live"]} if "live" in report.observed else {}
+        return Observation(live, report.some(_OBSERVED), report.findings)
 
     async def patch(self, resource: Resource[FlowSpec], compiled: Compiled, parts: frozenset[str]) -> None:
         """Hand the live part over; the runner takes it in between two batches, or says what is wrong with it."""
         file = next(file for file in compiled.unit(RUNNER).files if file.live)
-        _write(file)
+        programs.rewrite(file)
         request = {"do": "patch", "live": json.loads(file.data())}
         try:
             answer = await asyncio.to_thread(ask, _of(compiled).control, request)
@@ -186,15 +178,6 @@ class FlowKind(Kind[FlowSpec]):
             raise OperationFault(str(answer.get("error", "the flow did not say why")))
         told: dict[str, JsonValue] = answer
         return told
-
-
-def _write(file: File) -> None:
-    """What the runner starts with next time."""
-    part = file.path.with_suffix(".part")
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "wb") as out:
-        out.write(file.data())
-    os.replace(part, file.path)
 
 
 def _places(address: Address, context: Context) -> Places:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,10 +23,11 @@ from streamsd.core.kind import (
     PatchFault,
     Resource,
 )
-from streamsd.core.report import JsonValue, read_report
-from streamsd.core.runtime import ObservedUnit, ProcessState
+from streamsd.core.report import JsonValue
+from streamsd.core.runtime import ObservedUnit
 from streamsd.core.secret import Secret
-from streamsd.core.unit import File, Limits, Unit
+from streamsd.core.unit import Limits, Unit
+from streamsd.drivers import programs
 from streamsd.drivers.cookies import stable_cookie
 from streamsd.drivers.obs import capabilities
 from streamsd.drivers.obs.check import check_files
@@ -172,21 +172,15 @@ class ObsKind(Kind[ObsSpec]):
     async def observe(
         self, resource: Resource[ObsSpec], compiled: Compiled, units: Mapping[str, ObservedUnit]
     ) -> Observation:
-        """What the director reports; it is about a second old."""
-        director = units.get(DIRECTOR)
-        if director is None or director.state is not ProcessState.RUNNING:
-            return Observation()
-        report = read_report(_of(compiled).report)
+        """What the director reports."""
+        report = programs.told(_of(compiled).report, DIRECTOR, units)
         if report is None:
             return Observation()
         told = report.observed
-        findings: tuple[Finding, ...] = ()
-        if report.degraded or not report.ready:
-            findings = tuple(_findings(told)) or (Finding(report.reason, report.message, DIRECTOR),)
         return Observation(
             live=_mapping(told.get("parts")),
-            observed={key: told[key] for key in _OBSERVED if key in told},
-            findings=findings,
+            observed=report.some(_OBSERVED),
+            findings=report.findings and (tuple(_findings(told)) or report.findings),
             on_air=_on_air(_mapping(told.get("outputs"))),
             overridden=_overridden(_mapping(told.get("overrides"))),
             happened=tuple(_happened(told)),
@@ -198,7 +192,7 @@ class ObsKind(Kind[ObsSpec]):
         for unit in compiled.units:
             for file in unit.files:
                 if file.live:
-                    _write(file)
+                    programs.rewrite(file)
         interrupt = any(compiled.live[part].interrupts for part in parts)
         try:
             await ask(_of(compiled).control, {"do": "desired", "interrupt": interrupt})
@@ -333,13 +327,6 @@ def _overridden(overrides: Mapping[str, JsonValue]) -> str:
         words.append(f"{source} is {'shown' if on else 'hidden'} in {owner}")
     words += [f"{name} is {'muted' if on else 'heard'}" for name, on in _mapping(overrides.get("muted")).items()]
     return ", ".join(words)
-
-
-def _write(file: File) -> None:
-    part = file.path.with_name(f".{file.path.name}.part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-        out.write(file.data())
-    os.replace(part, file.path)
 
 
 KIND = ObsKind()

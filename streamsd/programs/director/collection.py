@@ -101,7 +101,10 @@ class CollectionFile:
         raise CollectionFault(f"no file of the collection {collection} in {self._scenes}")
 
     def read(self, collection: str) -> Json:
-        data: Json = json.loads(self.path(collection).read_text())
+        try:
+            data: Json = json.loads(self.path(collection).read_text())
+        except ValueError:
+            raise CollectionFault("it is not JSON") from None
         return data
 
     def write(self, collection: str, data: Mapping[str, Any]) -> None:

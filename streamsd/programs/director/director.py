@@ -169,7 +169,7 @@ class Director:
             return
         except RequestFault as fault:
             client.close()
-            self._later("NotReady", f"OBS is not ready yet: {fault}")
+            self._later("NotReady", f"OBS is still starting ({fault})")
             return
         self._pause = CONNECT_PAUSE
         self._selector.register(client.fileno(), selectors.EVENT_READ, "obs")
@@ -234,7 +234,9 @@ class Director:
             self._document_fault = ""
         except FileNotFoundError:
             self._document_fault = "there is no desired document yet"
-        except (OSError, DocumentFault) as fault:
+        except OSError as fault:
+            self._document_fault = f"the desired document cannot be read: {fault.strerror}"
+        except DocumentFault as fault:
             self._document_fault = str(fault)
         except ValueError:
             self._document_fault = "the desired document is not JSON"

@@ -139,8 +139,10 @@ class Reconciler:
                 sent += self._reload_collection(desired, owned)
         except RequestFault as fault:
             faults.append(_fault("reload", fault))
-        except (OSError, ValueError, CollectionFault) as fault:
-            faults.append(Impossible("CollectionFile", f"collection {desired.collection}", str(fault)))
+        except (OSError, CollectionFault) as fault:
+            why = fault.strerror if isinstance(fault, OSError) else str(fault)
+            words = f"its file cannot be edited: {why}"
+            faults.append(Impossible("CollectionFile", f"collection {desired.collection}", words))
         if stops:
             self._outputs.fresh()
         return sent, faults
