@@ -23,6 +23,8 @@ _PACKAGES: dict[str, tuple[str, str]] = {
     "amqp": ("pika", "pika"),
     "websocket": ("picows", "picows"),
     "postgres": ("psycopg", "psycopg[binary]"),
+    "parquet": ("pyarrow", "pyarrow"),
+    "grpc": ("grpc", "grpcio"),
 }
 
 
@@ -43,6 +45,8 @@ def check_ends(spec: FlowSpec, supervised: bool) -> Iterator[Problem]:
     for name, sink in spec.all_sinks.items():
         path = end_path(spec, "sink", name)
         yield from _package(sink.transport, path)
+        if sink.format == "parquet":
+            yield from _package("parquet", path)
         if sink.obs is not None and not supervised:
             hint = "run it with `streamsd up`; `streamsd flow test` needs no daemon"
             yield Problem(
@@ -69,7 +73,7 @@ def _package(transport: str, path: FieldPath) -> Iterator[Problem]:
             "module-missing",
             f"{transport} needs the Python package {package}",
             f"pip install '{package}'",
-            (*path, transport),
+            (*path, "format" if transport == "parquet" else transport),
         )
 
 

@@ -14,7 +14,7 @@ from streamsd.flow.expressions.typed import attribute
 from streamsd.flow.faults import ROW_ERRORS, RowFault
 from streamsd.flow.seals import Sealer
 from streamsd.flow.spec.sinks import ROWS, Sink
-from streamsd.flow.types import Base, Type
+from streamsd.flow.types import Base, TimeForm, Type
 
 LINES = frozenset({"file", "stdout", "tcp"})
 """Sinks that take one block of lines."""
@@ -51,6 +51,8 @@ def encoder_of(sink: Sink, fields: Mapping[str, Type] | None, sealer: Sealer | N
     if sink.transport in ROWS:
         told = sink.sqlite or sink.postgres
         return _rows(fields or {}, told.key if told else (), json_any=sink.postgres is not None)
+    if sink.format == "parquet":
+        return _columns(fields or {})
     if sink.obs is not None:
         return _addressed(lambda row: b"", 2)
     match sink.format:
@@ -134,6 +136,54 @@ def _rows(fields: Mapping[str, Type], key: Sequence[str], json_any: bool) -> Enc
         return Batch(len(made), items=made), faults
 
     return encode
+
+
+def _columns(fields: Mapping[str, Type]) -> Encoder:
+    """Tuples whose values are of exactly the type that their columns have."""
+    cells = [(attribute(name), _cast(kind)) for name, kind in fields.items()]
+
+    def one(row: Any) -> tuple[Any, ...]:
+        values = ((getattr(row, place), cast) for place, cast in cells)
+        return tuple(None if value is None else cast(value) for value, cast in values)
+
+    def encode(rows: list[Any]) -> Encoded:
+        made, faults = _each(one, rows)
+        return Batch(len(made), items=made), faults
+
+    return encode
+
+
+def _cast(kind: Type) -> Callable[[Any], Any]:
+    if kind.base is Base.TIME:
+        number = kind.form not in (TimeForm.TEXT, TimeForm.COMPUTED, None)
+        return float if kind.form is TimeForm.SECONDS else _whole if number else _text
+    match kind.base:
+        case Base.INT:
+            return _whole
+        case Base.FLOAT | Base.NUMBER:
+            return float
+        case Base.BOOL:
+            return bool
+        case Base.BYTES:
+            return bytes
+        case Base.STR:
+            return _text
+        case _:
+            return lambda value: msgspec.json.encode(value).decode()
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int:
+        raise RowFault("wrong-type", f"expected a whole number, got {type(value).__name__}")
+    if not -(1 << 63) <= value < 1 << 63:
+        raise RowFault("out-of-range", "a whole number left the range of 64 bits")
+    return value
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise RowFault("wrong-type", f"expected a text, got {type(value).__name__}")
+    return value
 
 
 def _is_plain(kind: Type, json_any: bool) -> bool:

@@ -53,6 +53,8 @@ class SinksCompiler:
         seal = sink.seal
         if seal is None:
             return None
+        if sink.format == "parquet":
+            return None
         if sink.transport not in MESSAGES:
             self.draft.wrong("flow-sink", (*path, "seal"), f"a {sink.transport} sink sends no messages to seal")
             return None
@@ -89,6 +91,15 @@ class SinksCompiler:
             self.draft.wrong(
                 "flow-sink", (*path, "format"), "csv needs to know the fields", "give a schema, or a `map` step before"
             )
+        if sink.format == "parquet":
+            here = (*path, "format")
+            if sink.transport != "file":
+                self.draft.wrong("flow-sink", here, "parquet is a format of files", "a file sink")
+            if fields is None:
+                hint = "give a schema, or a `map` step before"
+                self.draft.wrong("flow-sink", here, "parquet needs to know the fields", hint)
+            if sink.seal is not None:
+                self.draft.wrong("flow-sink", (*path, "seal"), "a Parquet file holds no messages to seal")
         if sink.format == "text" and fields is not None and "line" not in fields:
             self.draft.wrong(
                 "flow-sink", (*path, "format"), "text is written from a field `line`", "make it in a `map` step"

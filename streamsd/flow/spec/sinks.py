@@ -19,14 +19,18 @@ Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 
 
 class FileSink(Part):
-    """Appends to a file. After a crash it is cut to where the state was stored: each result is in it exactly once."""
+    """Appends to a file. After a crash it is cut to where the state was stored: each result is in it exactly once. With
+    `format: parquet` there are whole files, path-000001.parquet and so on, each there when it is finished."""
 
     path: str
     """The file."""
     rotate: Size | None = None
-    """From that size on a new file is begun; the old ones are named path.1, path.2, …"""
-    keep: Annotated[int, Field(ge=1, le=1000)] = 5
-    """How many old ones are kept."""
+    """From that size on a new file is begun; the old ones are named path.1, path.2, … None: never; Parquet: 128 MiB of
+    rows."""
+    rotate_every: Seconds | None = None
+    """A new file is begun when the old one is that old and holds something."""
+    keep: Annotated[int | None, Field(ge=1, le=100_000)] = None
+    """How many old ones are kept. None: 5; of Parquet all."""
 
 
 class Stdout(Part):
@@ -240,8 +244,8 @@ class Sink(Part):
     """Only results for which the condition holds."""
     steps: Annotated[tuple[Step, ...], OnChange.PATCH] = ()
     """Steps for this sink alone (no window, join or dedupe)."""
-    format: Annotated[Literal["json", "csv", "msgpack", "text"], OnChange.RESTART] = "json"
-    """How a result is written. `text`: the field `line` alone."""
+    format: Annotated[Literal["json", "csv", "msgpack", "text", "parquet"], OnChange.RESTART] = "json"
+    """How a result is written. `text`: the field `line` alone. `parquet`: for files."""
     seal: Annotated[Seal | None, OnChange.PATCH] = None
     """Sign or encrypt each result."""
     delivery: Literal["at_least_once", "exactly_once"] | None = None

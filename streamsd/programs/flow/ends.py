@@ -105,6 +105,10 @@ def outlet_of(plan: SinkPlan, place: Place) -> Outlet:
     """The sink. ProblemsError when a package that it needs is not installed."""
     spec = plan.spec
     try:
+        if spec.file is not None and spec.format == "parquet":
+            from streamsd.programs.flow.sinks.parquet import ParquetOutlet
+
+            return ParquetOutlet(spec.file, place.base, plan.fields or {}, place.life)
         if spec.file is not None:
             from streamsd.programs.flow.sinks.file import FileOutlet
 
@@ -179,6 +183,8 @@ PACKAGES = {
     "picows": "picows",
     "re2": "google-re2",
     "pika": "pika",
+    "pyarrow": "pyarrow",
+    "grpc": "grpcio",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,23 @@ from streamsd.programs.flow.life import Backoff, Life
 from streamsd.programs.flow.outlet import Outlet
 
 _BUFFER = 256 * 1024
+_KEPT = 5
 
 
 class FileOutlet(Outlet):
-    """The position is the file's inode and size. After a restart the file is cut there: what was written after the
-    state was stored is written again. Files are rotated at that moment only, so that a rotation can be taken back."""
+    """The position is the file's inode and size, and when it was begun. After a restart the file is cut there: what was
+    written after the state was stored is written again. Files are rotated at that moment only, so that a rotation can
+    be taken back."""
 
     def __init__(
-        self, path: Path, rotate: int | None, keep: int, life: Life, header: bytes = b"", mode: int = 0o644
+        self,
+        path: Path,
+        rotate: int | None,
+        keep: int,
+        life: Life,
+        header: bytes = b"",
+        mode: int = 0o644,
+        every: float | None = None,
     ) -> None:
         self._path = path
         self._rotate = rotate
@@ -29,6 +39,8 @@ class FileOutlet(Outlet):
         self._life = life
         self._header = header
         self._mode = mode
+        self._every = every
+        self._since = time.time()
         self._fd = -1
         self._size = 0
         self._buffer: list[bytes] = []
@@ -36,7 +48,9 @@ class FileOutlet(Outlet):
 
     @classmethod
     def of(cls, spec: FileSink, base: Path, life: Life, header: bytes) -> FileOutlet:
-        return cls(base / spec.path, spec.rotate.bytes if spec.rotate else None, spec.keep, life, header)
+        rotate = spec.rotate.bytes if spec.rotate else None
+        every = spec.rotate_every.seconds if spec.rotate_every else None
+        return cls(base / spec.path, rotate, spec.keep or _KEPT, life, header, every=every)
 
     def start(self, position: Any) -> None:
         backoff = Backoff()
@@ -56,9 +70,11 @@ class FileOutlet(Outlet):
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self._mode)
         found = os.fstat(self._fd)
         self._size = found.st_size
-        if position is not None and found.st_ino == position[0] and self._size > position[1]:
-            os.ftruncate(self._fd, position[1])
-            self._size = position[1]
+        if position is not None and found.st_ino == position[0]:
+            self._since = position[2]
+            if self._size > position[1]:
+                os.ftruncate(self._fd, position[1])
+                self._size = position[1]
         self._begin()
 
     def _begin(self) -> None:
@@ -109,13 +125,21 @@ class FileOutlet(Outlet):
         while True:
             try:
                 os.fdatasync(self._fd)
-                if self._rotate is not None and self._size >= self._rotate:
+                if self._due():
                     self._turn()
                 self.fault = ""
-                return (os.fstat(self._fd).st_ino, self._size)
+                return (os.fstat(self._fd).st_ino, self._size, self._since)
             except OSError as fault:
                 self.fault = f"{self._path}: {fault.strerror}"
                 self._life.pause(backoff.next() or 0.1)
+
+    def _due(self) -> bool:
+        if self._rotate is not None and self._size >= self._rotate:
+            return True
+        if self._size <= len(self._header):
+            self._since = time.time()
+            return False
+        return self._every is not None and time.time() - self._since >= self._every
 
     def _turn(self) -> None:
         for number in range(self._keep, 0, -1):
@@ -124,7 +148,7 @@ class FileOutlet(Outlet):
                 os.replace(source, self._older(number))
         fresh = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self._mode)
         os.close(self._fd)
-        self._fd, self._size = fresh, 0
+        self._fd, self._size, self._since = fresh, 0, time.time()
         self._begin()
 
     def figures(self) -> Mapping[str, JsonValue]:
