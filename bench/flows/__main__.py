@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.figures import Figure, report
-from bench.flows import ends, keys, latency, memory, start, stock
+from bench.flows import ends, keys, latency, memory, soak, start, stock
 
 PARTS: dict[str, Callable[[Path, bool], Iterator[Figure]]] = {
     "memory": memory.figures,
@@ -23,7 +23,12 @@ PARTS: dict[str, Callable[[Path, bool], Iterator[Figure]]] = {
     "start": start.figures,
     "latency": latency.figures,
     "ends": ends.figures,
+    "soak": soak.figures,
 }
+
+
+LONG = ("soak",)
+"""Parts that take long: only by name."""
 
 
 def main() -> None:
@@ -35,7 +40,7 @@ def main() -> None:
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="flows-") as directory:
         for name, part in PARTS.items():
-            if given.only in (None, name):
+            if given.only == name or (given.only is None and name not in LONG):
                 figures += part(Path(directory), given.quick)
     report("flows", figures, given.json)
 

@@ -104,18 +104,27 @@ def test_flow(session: Session, file: Path, name: str | None) -> Exit:
 @click.argument("name", required=False)
 @click.option("--code", is_flag=True, help="Show the loops that the steps are compiled to.")
 def explain_flow(session: Session, file: Path, name: str | None, code: bool) -> None:
-    """Show what a flow of FILE comes to: the fields after each step, and what each sink promises."""
+    """Show what a flow of FILE comes to: the fields after each step, what each sink promises, and what a change of
+    each field would cost.
+
+    A change is `live` (taken in between two batches), a `restart` that goes on from the stored state, or refused until
+    the state is `reset` by a higher recovery.generation. What gives a value that a window keeps another type is refused
+    too, wherever it stands.
+    """
     resource = _one(_flows(file, session), name)
     plan = _compiled(resource)
     if session.json:
         session.answer(_explained(plan))
         return
     for stage in plan.stages:
-        fields = "fields known when it runs" if stage.fields is None else _fields(stage.fields)
-        click.echo(f"{stage.place:<18} {stage.does:<10} {fields}")
+        shown = "fields known when it runs" if stage.fields is None else _fields(stage.fields)
+        click.echo(f"{stage.place:<18} {stage.does:<10} {shown}")
     click.echo()
     for line in _promises(resource.spec, plan):
         click.echo(line)
+    click.echo()
+    for cost, fields in _costs(resource.spec).items():
+        click.echo(f"{cost:<10} {', '.join(fields)}")
     if code:
         for kind, ends in (("source", plan.sources), ("sink", plan.sinks)):
             for end in ends.values():
@@ -238,6 +247,15 @@ def _promises(spec: FlowSpec, plan: FlowPlan) -> list[str]:
     return [f"{name}: {delivery_of(spec, sink.spec)}" for name, sink in plan.sinks.items()]
 
 
+def _costs(spec: FlowSpec) -> dict[str, list[str]]:
+    """What a change costs, and the fields whose change costs that."""
+    from streamsd.core.diagnostics import dotted
+    from streamsd.flow.costs import Cost, costs_of
+
+    found = [(dotted(path), cost) for path, cost in costs_of(spec)]
+    return {cost: fields for cost in Cost if (fields := [field for field, its in found if its is cost])}
+
+
 def _explained(plan: FlowPlan) -> dict[str, Any]:
     from streamsd.flow.promises import delivery_of
 
@@ -251,4 +269,5 @@ def _explained(plan: FlowPlan) -> dict[str, Any]:
             for stage in plan.stages
         ],
         "delivery": {name: delivery_of(plan.spec, sink.spec) for name, sink in plan.sinks.items()},
+        "costs": {field: cost for cost, fields in _costs(plan.spec).items() for field in fields},
     }

@@ -43,7 +43,11 @@ def revealed(value: Any) -> Any:
 
 def split(spec: FlowSpec) -> tuple[dict[str, Any], dict[str, Any]]:
     """(what needs a restart, what is live), each as JSON values with secrets."""
-    whole = revealed(spec)
+    return split_values(revealed(spec))
+
+
+def split_values(whole: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The same of a spec's values; they are taken apart."""
     for name in ("tests", "description"):
         whole.pop(name, None)
     live: dict[str, Any] = {"steps": whole.get("steps", [])}

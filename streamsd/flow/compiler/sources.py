@@ -13,7 +13,7 @@ from streamsd.flow.loops import LoopBuilder
 from streamsd.flow.plan import SourcePlan
 from streamsd.flow.seals import Opener
 from streamsd.flow.spec.sources import Source
-from streamsd.flow.spec.steps import Step
+from streamsd.flow.spec.steps import SHAPED, Step
 from streamsd.flow.spec.words import read_type
 from streamsd.flow.types import STR, Type
 
@@ -126,7 +126,7 @@ class SourcesCompiler:
         name = f"{owner}.{number}"
         if name not in self._deduped:
             self._deduped.add(name)
-            shape = step.dedupe.model_dump(mode="json", include={"key", "within"})
+            shape = step.dedupe.model_dump(mode="json", include=set(SHAPED["dedupe"]))
             self.draft.shape.append(["dedupe", name, shape])
         builder.steps.dedupe(step.dedupe, name, (*path, "dedupe"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -271,4 +272,11 @@ class Step(Part):
 
 
 STATEFUL = ("window", "join", "dedupe")
-"""Steps whose memory outlives a restart: their shape cannot change unless the state is reset."""
+"""Steps whose memory outlives a restart."""
+
+SHAPED: Mapping[str, tuple[str, ...]] = {
+    "window": ("tumbling", "sliding", "session", "key", "time", "emit"),
+    "join": ("left", "right", "on", "within", "time", "emit"),
+    "dedupe": ("key", "within"),
+}
+"""What of them their state depends on: that cannot change unless the state is reset."""

@@ -110,6 +110,8 @@ def test_what_a_flow_comes_to_and_whether_its_tests_hold(tmp_path: Path, here: H
     assert "window_start: time_ms, window_end: time_ms, total: int" in out
     assert "out: at most once (stdin cannot give a message again)" in out
     assert "def loop(msgs, metas, now, partition):" in out
+    assert "live       steps[0].filter" in out
+    assert "reset      steps[1].window.tumbling, steps[1].window.time, steps[1].window.emit.total" in out
     out, _ = here("explain", str(tmp_path / "p.yaml"), "other", "--json")
     assert json.loads(out)["delivery"] == {"out": "exactly once"}
     out, _ = here("test", str(tmp_path / "p.yaml"))

@@ -1,0 +1,102 @@
+"""A soak: 20,000 messages a second for ten minutes through steps, a keyed window and two sinks; memory stays flat."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.figures import Figure
+from bench.flows.latency import connected, cpu_seconds
+from tests.e2e.flow.processes import Flow, free_port
+
+RATE = 20_000
+BAD = 10_000
+"""One message in so many is no JSON: dead letters must not grow without end either."""
+
+SPEC = {
+    "schema": {"device": "str", "temp_c": "float", "ts": "time_ms", "seq": "int"},
+    "steps": [
+        {"filter": "temp_c > -40"},
+        {"dedupe": {"key": "seq", "within": "2s"}},
+        {"set": {"site": "f'site-{bucket(device, 20)}'", "parts": "split(device, '-')"}},
+        {
+            "window": {
+                "tumbling": "1s",
+                "key": ["device", "site"],
+                "time": "ts",
+                "lateness": "1s",
+                "emit": {
+                    "n": "count()",
+                    "mean": "mean(temp_c)",
+                    "p99": "approx_quantile(temp_c, 0.99)",
+                    "kinds": "distinct(parts[0])",
+                },
+            }
+        },
+    ],
+    "sinks": {
+        "file": {"file": {"path": "out.ndjson", "rotate": "16MB", "keep": 2}},
+        "newest": {"sqlite": {"path": "newest.db", "table": "newest", "key": ["device"]}},
+    },
+    "dead_letter": {"max_size": "1MB"},
+}
+
+
+def resident(pid: int) -> float:
+    """MB of memory that the process holds."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def figures(directory: Path, quick: bool) -> Iterator[Figure]:
+    seconds = 60 if quick else 600
+    port = free_port()
+    one = Flow(directory / "soak", {"source": {"tcp": {"listen": f"127.0.0.1:{port}"}}, **SPEC})
+    one.start().ready()
+    assert one.process is not None
+    pid = one.process.pid
+    before = cpu_seconds(pid)
+    sender = threading.Thread(target=_offer, args=(port, seconds), daemon=True)
+    sender.start()
+    sizes: dict[int, float] = {}
+    began = time.monotonic()
+    for minute in range(1, seconds // 60 + 1):
+        time.sleep(max(0.0, began + minute * 60 - 2 - time.monotonic()))
+        sizes[minute] = resident(pid)
+        print(f"minute {minute}: {sizes[minute]:.0f} MB", file=sys.stderr, flush=True)
+    sender.join(120)
+    one.until(lambda seen: seen["sources"]["in"]["messages"] >= RATE * seconds, "every message")
+    used = (cpu_seconds(pid) - before) / seconds
+    observed = one.observed()
+    one.close()
+    for minute in (1, 5, 10):
+        if minute in sizes:
+            yield Figure(f"resident after {minute} min at 20k/s", sizes[minute], "MB")
+    middle, last = sizes[(len(sizes) + 1) // 2], sizes[len(sizes)]
+    yield Figure("growth in the second half", (last / middle - 1) * 100, "%", "< 5 %")
+    lost = RATE * seconds - observed["sources"]["in"]["messages"]
+    yield Figure("lost in the soak", lost, "messages", "0", f"{observed['dead']} dead letters, {observed['late']} late")
+    yield Figure("of a core in the soak", used * 100, "%")
+
+
+def _offer(port: int, seconds: int) -> None:
+    """Send each ten milliseconds what is due."""
+    per_step = RATE // 100
+    with connected(port) as out:
+        start = time.time()
+        for step in range(seconds * 100):
+            due = start + step / 100
+            time.sleep(max(0.0, due - time.time()))
+            out.sendall(
+                b"".join(
+                    b"nonsense\n"
+                    if i % BAD == 7
+                    else b'{"device":"dev-%03d","temp_c":%.1f,"ts":%d,"seq":%d}\n'
+                    % (i % 500, i % 600 / 10 - 20, due * 1000 - i % 300, i)
+                    for i in range(step * per_step, (step + 1) * per_step)
+                )
+            )
