@@ -74,9 +74,17 @@ def _switches(obs: Studio, director: Director) -> None:
         assert director.ask(do="desired")["converged"]
         assert _loaded(other) == ("second", ["scene of second"])
         assert not (obs.instance.scenes / "stray.json").exists()
+        until(lambda: {"streamsd", "second"} <= _told(director), "the loading of both is told")
+        assert "park" not in json.dumps(director.status()["events"]), "what is our own business is not"
         assert obs.obs_pid == pid
     finally:
         other.close()
+
+
+def _told(director: Director) -> set[str]:
+    """The collections that were loaded."""
+    entries = director.status()["events"]
+    return {str(entry["fields"]["collection"]) for entry in entries if entry["event"] == "obs-collection-loaded"}
 
 
 def _loaded(client: Any) -> tuple[str, list[str]]:

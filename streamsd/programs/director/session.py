@@ -13,7 +13,7 @@ from streamsd.programs.director.journal import Journal
 from streamsd.programs.director.model import Desired, Owned, Studio
 from streamsd.programs.director.outputs import OutputKeeper
 from streamsd.programs.director.readback import Reader, ReadFault
-from streamsd.programs.director.reconcile import Outcome, Reconciler
+from streamsd.programs.director.reconcile import PARK, Outcome, Reconciler
 from streamsd.programs.director.telling import tell
 
 SETTLE = 0.02
@@ -49,6 +49,10 @@ _OUTPUT_EVENTS = {
     "ReplayBufferStateChanged": OutputName.REPLAY_BUFFER,
     "VirtualcamStateChanged": OutputName.VIRTUAL_CAMERA,
 }
+
+
+_LOADING = ("CurrentSceneCollectionChanging", "CurrentProfileChanging")
+_LOADED = ("CurrentSceneCollectionChanged", "CurrentProfileChanged")
 
 
 class Leaving(Exception):
@@ -100,6 +104,7 @@ class Session:
         self._drawn = Movement()
         self.due = Timing()
         self._switching = False
+        self._loading = False
 
     @property
     def kept(self) -> frozenset[tuple[str, str]]:
@@ -124,15 +129,15 @@ class Session:
 
     def _take(self, event: ObsEvent) -> None:
         now = time.monotonic()
-        tell(self._journal, event, self.outcome.found if self.outcome is not None else None)
+        self._tell(event)
         match event.type:
             case "ExitStarted":
                 raise Leaving
-            case "CurrentSceneCollectionChanging" | "CurrentProfileChanging":
+            case name if name in _LOADING:
                 # Reading while OBS tears down a collection has crashed it (measured with OBS 29).
                 self._switching = True
                 self.due.converge = now + 5.0
-            case "CurrentSceneCollectionChanged" | "CurrentProfileChanged":
+            case name if name in _LOADED:
                 self._switching = False
                 self.due.converge = now + SETTLE
             case name if name in _OUTPUT_EVENTS:
@@ -142,6 +147,17 @@ class Session:
                 self.due.converge = min(self.due.converge, now + SETTLE)
             case _:
                 pass
+
+    def _tell(self, event: ObsEvent) -> None:
+        """For the event log. What OBS tears down and makes anew when it loads a collection has not happened, nor has
+        our own parking."""
+        if event.type in _LOADING:
+            self._loading = True
+        elif event.type in _LOADED:
+            self._loading = False
+        if PARK in event.data.values() or (self._loading and event.type not in _OUTPUT_EVENTS):
+            return
+        tell(self._journal, event, self.outcome.found if self.outcome is not None else None)
 
     def work(self, desired: Desired, owned: Owned) -> bool:
         """Do what is due; whether anything was."""
@@ -229,7 +245,7 @@ class Session:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             for event in self.client.events(left):
-                tell(self._journal, event, self.outcome.found if self.outcome is not None else None)
+                self._tell(event)
                 if event.type in _OUTPUT_EVENTS:
                     self.outputs.told(_OUTPUT_EVENTS[event.type], str(event.data.get("outputState")))
                     self.due.tend = 0.0

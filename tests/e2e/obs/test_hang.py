@@ -62,6 +62,8 @@ def test_an_obs_that_hangs_is_replaced_and_a_director_that_hangs_is_not_its_faul
     (replaced,) = host.events("process-replaced", "Obs/studio")
     assert "OBS has not answered for" in replaced["why"]
     assert obs.pids()["director"] == before["director"]
+    told = " ".join(str(event.get("message")) for event in host.events("condition-changed", "Obs/studio"))
+    assert "Errno" not in told, "faults are told in words"
     assert len(list((host.directory / "rec").iterdir())) == 2
 
 
