@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass, field
 
 HANDSHAKE = 1536
-LONGEST = 16 * 1024 * 1024
+LONGEST = 8 * 1024 * 1024
 """Bytes of a message: a keyframe of 4K at any sensible bit rate is a tenth of it."""
 
 OUR_CHUNKS = 4096
