@@ -93,7 +93,8 @@ def test_flow(session: Session, file: Path, name: str | None) -> Exit:
         session.answer({"tests": len(told), "failed": len(failed), "outcomes": told})
         return Exit.FAILED if failed else Exit.OK
     for outcome in told:
-        session.say(f"{outcome['flow']}: {outcome['test']}: {'passed' if outcome['passed'] else 'failed'}")
+        words = (outcome["flow"], outcome["test"], "passed" if outcome["passed"] else "failed")
+        session.say(": ".join(filter(None, words)))  # a flow that is wrong itself has no test to name
         show_diagnostics(outcome["diagnostics"])
     session.say(counted(told))
     return Exit.FAILED if failed else Exit.OK

@@ -49,6 +49,7 @@ def tcp_claim(host: str, port: int, path: FieldPath = ()) -> Claim:
 
 
 def udp_claim(host: str, port: int, path: FieldPath = ()) -> Claim:
+    """The same of UDP."""
     scope = "" if host in _EVERYWHERE else host.strip("[]")
     return Claim("udp-port", str(port), path, scope, lambda: listener_on(host, port, socket.SOCK_DGRAM))
 

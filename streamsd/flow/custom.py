@@ -18,11 +18,13 @@ from streamsd.flow.types import Type
 
 Function: TypeAlias = Callable[[list[dict[str, Any]]], Any]
 
+_RELATIVE = "paths are relative to the file of the flow"
+
 
 class Batch:
     """Calls an operator's own function with a batch of mappings."""
 
-    def __init__(self, function: Callable[[list[dict[str, Any]]], Any], schema: Mapping[str, Type] | None) -> None:
+    def __init__(self, function: Function, schema: Mapping[str, Type] | None) -> None:
         self._function = function
         self._struct = struct_of("Message", schema) if schema is not None else None
 
@@ -57,7 +59,7 @@ def function_of(file: Path, name: str, files: Files, path: FieldPath, problems: 
     try:
         names = set(_defined(ast.parse(file.read_bytes())))
     except OSError as fault:
-        problems.append(Problem("flow-custom", f"cannot read {file}: {fault.strerror}", "", (*path, "file")))
+        problems.append(Problem("flow-custom", f"cannot read {file}: {fault.strerror}", _RELATIVE, (*path, "file")))
         return _missing
     except (SyntaxError, ValueError, RecursionError, MemoryError) as fault:
         line = f", line {fault.lineno}" if isinstance(fault, SyntaxError) and fault.lineno else ""

@@ -40,9 +40,7 @@ class Missing(Exception):
 def key_bytes(text: str) -> bytes:
     """The 32 bytes of 64 hex digits, or of base64. KeyFault."""
     try:
-        if len(text) == 64:
-            return bytes.fromhex(text)
-        made = base64.b64decode(text, validate=True)
+        made = bytes.fromhex(text) if len(text) == 64 else base64.b64decode(text, validate=True)
     except ValueError:
         made = b""
     if len(made) != 32:

@@ -48,6 +48,7 @@ def field_of(path: Path, name: str) -> int:
 
 
 def read(path: Path) -> str:
+    """All of it. OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         parts = []
@@ -59,6 +60,7 @@ def read(path: Path) -> str:
 
 
 def write(path: Path, text: str) -> None:
+    """In one call, as the kernel wants it. OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, text.encode())

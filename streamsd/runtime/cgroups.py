@@ -203,9 +203,8 @@ class Cgroups:
             cpu=self.cpu / slug if self.cpu and (with_cpu or shared) else None,
         )
         for directory in place.directories:
-            cgroup_files.remove_tree(
-                directory
-            )  # an earlier one that the kernel held on to: its limits and counts are not ours
+            # An earlier one that the kernel held on to: its limits and counts are not ours.
+            cgroup_files.remove_tree(directory)
             directory.mkdir(mode=0o755, exist_ok=True)
         return place
 

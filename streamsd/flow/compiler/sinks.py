@@ -94,7 +94,7 @@ class SinksCompiler:
         if sink.format == "parquet":
             here = (*path, "format")
             if sink.transport != "file":
-                self.draft.wrong("flow-sink", here, "parquet is a format of files", "a file sink")
+                self.draft.wrong("flow-sink", here, "parquet is a format of files", "write it to a `file` sink")
             if fields is None:
                 hint = "give a schema, or a `map` step before"
                 self.draft.wrong("flow-sink", here, "parquet needs to know the fields", hint)

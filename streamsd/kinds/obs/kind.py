@@ -265,8 +265,9 @@ def _collection(spec: ObsSpec, base: Path, context: Context) -> Collection:
     for place, found in spec.special.items():
         name = found.name or _SPECIAL[place]
         if name in collection.inputs or name in heard or any(name == s.name for s in collection.scenes):
+            hint = f"give it another name: special.{place}.name"
             raise ProblemsError(
-                [Problem("source-defined-twice", f"{name!r} is defined already", "", ("special", place))]
+                [Problem("source-defined-twice", f"{name!r} is defined already", hint, ("special", place))]
             )
         special[place.replace("_", "")] = name
         heard[name] = special_of(found, place, device)

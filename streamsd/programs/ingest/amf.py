@@ -25,6 +25,7 @@ def decode(data: bytes) -> list[Value]:
 
 
 def encode(*values: Value) -> bytes:
+    """The values, one after the other."""
     return b"".join(_encoded(value) for value in values)
 
 

@@ -72,19 +72,16 @@ class Messages:
             message = await self._chunk()
             if message is None:
                 continue
-            match message.type:
-                case 1:
-                    self._size = _number(message) & 0x7FFFFFFF
-                    if not 1 <= self._size <= LONGEST:
-                        raise RtmpFault(f"chunks of {self._size} bytes")
-                case 2:
-                    self._channels.pop(_number(message), None)
-                case 5:
-                    self._window = _number(message)
-                case 3 | 4 | 6:
-                    pass
-                case _:
-                    return message
+            if message.type == SET_CHUNK_SIZE:
+                self._size = _number(message) & 0x7FFFFFFF
+                if not 1 <= self._size <= LONGEST:
+                    raise RtmpFault(f"chunks of {self._size} bytes")
+            elif message.type == ABORT:
+                self._channels.pop(_number(message), None)
+            elif message.type == WINDOW:
+                self._window = _number(message)
+            elif message.type not in (ACKNOWLEDGE, CONTROL, BANDWIDTH):
+                return message
 
     async def _read(self, count: int) -> bytes:
         data = await self._reader.readexactly(count)

@@ -17,7 +17,7 @@ _PR_SET_PDEATHSIG = 1
 _AGAIN = 1.0
 """Seconds from one start to the next at least: a relay that is away is no reason to start ffmpeg at each keyframe."""
 _GRACE = 2.0
-_HELD = 8 * 1024 * 1024
+"""Seconds that ffmpeg has for what it still holds."""
 
 
 class Feed:
@@ -30,7 +30,6 @@ class Feed:
         self._sound_told = False
         self._configs: dict[int, Message] = {}
         self._child: asyncio.subprocess.Process | None = None
-        self._waited: asyncio.Task[int] | None = None
         self._started = 0.0
         self.frames = 0
         self.bytes = 0

@@ -14,13 +14,13 @@ class MediaFault(Exception):
 
 
 def header(*, sound: bool) -> bytes:
+    """What a file begins with; pictures are always in it."""
     return b"FLV\x01" + bytes((5 if sound else 1,)) + struct.pack(">II", 9, 0)
 
 
-def tag(message: Message, payload: bytes | None = None) -> bytes:
+def tag(message: Message) -> bytes:
     """One message as a tag, with the length behind it."""
-    data = message.payload if payload is None else payload
-    time = message.time
+    data, time = message.payload, message.time
     head = struct.pack(">B", message.type) + len(data).to_bytes(3, "big")
     head += (time & 0xFFFFFF).to_bytes(3, "big") + bytes((time >> 24 & 0xFF,)) + b"\0\0\0"
     return head + data + struct.pack(">I", len(data) + 11)

@@ -22,13 +22,17 @@ from streamsd.programs.ingest.feed import Feed
 from streamsd.programs.ingest.flv import MediaFault
 
 _EVERY = 1.0
+"""Seconds between two reports."""
 _INTRODUCTION = 10.0
 """Seconds until somebody who connected has to publish."""
 _STALLED = 5.0
+"""Seconds without a frame after which another publisher may take over."""
 _SILENT = 15.0
 """Seconds without a message after which a publisher is let go: its network may be gone, and it comes back."""
 _AT_ONCE = 16
+"""Connections; only one of them can publish."""
 _WINDOW = 2_500_000
+"""Bytes after which the other side acknowledges: what such servers usually say."""
 
 
 class Refused(Exception):
