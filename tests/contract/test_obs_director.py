@@ -119,6 +119,15 @@ def test_overrides_outlive_the_director_and_are_reset(obs: Studio, director: Dir
     assert director.status()["program"] == "main"
 
 
+def test_a_recording_of_the_streams_encoder_says_that_it_cannot_be_paused(director: Director) -> None:
+    director.ask(do="output", name="record", on=True)
+    until(lambda: director.status()["outputs"]["record"]["active"], "it records")
+    refused = director.ask(do="pause", on=True)
+    assert (refused["ok"], refused["reason"]) == (False, "DidNotTake")
+    assert director.ask(do="output", name="record", on=False)["ok"]
+    until(lambda: not director.status()["outputs"]["record"]["active"], "it records no more")
+
+
 def test_it_finds_obs_again_after_it_was_killed(obs: Studio, director: Director, tmp_path: Path) -> None:
     pid = obs.obs_pid
     os.kill(pid, signal.SIGKILL)

@@ -113,7 +113,7 @@ class Recording(Spec):
     filename: Annotated[str, OnChange.PATCH] = "%CCYY-%MM-%DD %hh-%mm-%ss"
     """The file's name, by OBS's own marks."""
     quality: Annotated[Literal["stream", "high", "indistinguishable", "lossless"], OnChange.PATCH] = "stream"
-    """`stream`: what is streamed, with no second encoder. Of the simple mode."""
+    """`stream`: what is streamed, with no second encoder; it cannot be paused. Of the simple mode."""
     tracks: Annotated[list[Annotated[int, Field(ge=1, le=6)]], OnChange.PATCH] = Field(default=[1], min_length=1)
     """The sound tracks that are recorded, each as one of the file's. More than the first needs `advanced`."""
 

@@ -16,6 +16,9 @@ from streamsd.programs.director.readback import ReadFault
 
 Answer = dict[str, JsonValue]
 
+PAUSED_WITHIN = 2.0
+"""Seconds that OBS may take to pause a recording, or to go on with it."""
+
 OUTPUT_NOT_RUNNING, NOT_AVAILABLE = 501, 604
 """obs-websocket's RequestStatus."""
 
@@ -132,7 +135,15 @@ class Commands:
         return self._stage.override(replace(overrides, outputs={**overrides.outputs, name: _flag(question)}))
 
     def _pause(self, question: dict[str, Any]) -> Answer:
-        self._stage.client().call("PauseRecord" if _flag(question) else "ResumeRecord")
+        """OBS says yes and does nothing when the recording is what is streamed."""
+        client, wanted = self._stage.client(), _flag(question)
+        client.call("PauseRecord" if wanted else "ResumeRecord")
+        deadline = time.monotonic() + PAUSED_WITHIN
+        while bool(client.call("GetRecordStatus").get("outputPaused")) != wanted:
+            if time.monotonic() > deadline:
+                message = "OBS did not; it can pause only a recording with an encoder of its own (quality: high)"
+                raise Refusal("DidNotTake", message)
+            time.sleep(0.02)
         return {"ok": True}
 
     def _show(self, question: dict[str, Any]) -> Answer:

@@ -113,3 +113,7 @@ def test_an_imported_profile_changes_nothing_and_is_imported_as_it_is(host: Host
     _take(host, profile)
     assert obs.pids()["obs"] != pids["obs"]
     assert _imported(host) == profile
+
+    # in studio mode, what is in preview goes on air
+    assert obs.operate("transition")["overrides"] == {"program": "Haupt- & Szene/1"}
+    host.until(lambda: obs.observed()["program"] == "Haupt- & Szene/1", "it is on air")

@@ -33,11 +33,13 @@ SHOW = """
         scenes: [main]
         encoder: {preset: ultrafast, bitrate: 300k}
         stream: {state: "on", server: "URL", key: first-key}
+        record: {path: rec, quality: high}
     scenes:
       main:
         items:
           - {name: lamp, color: {color: "#ff0000", size: 100x100}, position: [400, 100]}
           - {name: back, color: {color: "#333333", size: 640x360}}
+          - {name: sound, input: {kind: ffmpeg_source, settings: {local_file: /nowhere}}}
 """
 
 LONGEST_GAP = 20.0
@@ -121,6 +123,45 @@ def test_a_live_edit_goes_on_air_and_the_stream_goes_on(on_air: OnAir) -> None:
     times = media.picture(before[-1]).times
     assert list(times) == sorted(set(times))
     assert media.picture(before[-1]).longest_gap < LONGEST_GAP
+
+
+def test_what_an_operator_commands_holds_until_it_is_reset(on_air: OnAir) -> None:
+    obs, before = on_air.obs, on_air.server.streams()
+
+    def commanded(*words: str) -> str:
+        done = on_air.host.cli("obs", *words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "lamp" in commanded("source", "hide", "main", "lamp")
+    on_air.until(lambda: near(on_air.seen(450, 150), 0x33, 0x33, 0x33, by=8), "the audience sees the lamp no more")
+    obs.operate("source-mute", input="sound")
+    on_air.until(lambda: "sound is muted" in obs.condition("Overridden")["message"], "the condition tells of it")
+    assert "lamp is hidden in main" in obs.condition("Overridden")["message"]
+
+    commanded("record", "start")
+    on_air.until(obs.records, "it records")
+    obs.operate("record-pause")
+    on_air.until(lambda: obs.output("record")["paused"], "the recording pauses")
+    obs.operate("record-resume")
+    on_air.until(lambda: not obs.output("record")["paused"], "the recording goes on")
+
+    picture = on_air.host.directory / "shot.png"
+    commanded("screenshot", str(picture))
+    assert near(media.last_pixel(picture, 450, 150), 0x33, 0x33, 0x33)
+
+    commanded("reset")
+    on_air.until(lambda: near(on_air.seen(450, 150), 0xFF, 0, 0, by=8), "the audience sees the lamp")
+    on_air.until(lambda: not obs.is_true("Overridden"), "nothing differs from the profile")
+    assert on_air.server.streams() == before
+    obs.operate("record-stop")
+    on_air.until(lambda: not obs.output("record")["active"], "it records no more")
+
+    obs.operate("stream-stop")
+    on_air.until(lambda: not obs.output("stream")["active"], "it is off the air")
+    commanded("stream", "start")
+    on_air.until(lambda: len(on_air.server.streams()) > len(before) and obs.streams(), "it streams again")
+    obs.operate("reset")
 
 
 def test_a_killed_obs_is_back_on_air_as_declared_without_a_dialog(on_air: OnAir) -> None:
