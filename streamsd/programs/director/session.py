@@ -70,17 +70,19 @@ class Timing:
 
 
 class Movement:
-    """For how long a figure has stood still."""
+    """For how long a figure stood still, by the last time that it was read: what happens between two readings (a
+    comparison of seconds, a director that was stopped) says nothing of it."""
 
     def __init__(self) -> None:
         self._last: object = None
         self._moved = 0.0
+        self.still = 0.0
 
-    def still(self, figure: object, now: float) -> float:
-        """Seconds since it last changed; 0 for one that is not known."""
+    def read(self, figure: object, now: float) -> None:
+        """None where it is not known."""
         if figure is None or figure != self._last:
             self._last, self._moved = figure, now
-        return now - self._moved
+        self.still = now - self._moved
 
 
 class Session:
@@ -207,6 +209,7 @@ class Session:
         that nothing streams half a scene."""
         self.outputs.look()
         self.stats = self._statistics()
+        self._drawn.read(self.stats.get("renderTotalFrames"), time.monotonic())
         renewed = self._captures.renewed(desired.studio.inputs)
         if renewed:
             self.client.batch(renewed)
@@ -218,10 +221,8 @@ class Session:
     def hangs(self, within: float) -> str:
         """Why OBS is to be started anew though it answers; empty while it need not. `within`: seconds without a
         frame. What is stuck waits for what runs well beside it."""
-        frames = self.stats.get("renderTotalFrames")
-        still = self._drawn.still(frames, time.monotonic())
-        if still > within:
-            return f"OBS has drawn no frame for {still:.0f} s"
+        if self._drawn.still > within:
+            return f"OBS has drawn no frame for {self._drawn.still:.0f} s"
         return self.outputs.stuck
 
     def findings(self) -> tuple[Impossible, ...]:

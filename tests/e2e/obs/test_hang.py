@@ -24,7 +24,7 @@ PROFILE = """
         program: main
         record: {{state: "on", path: rec, format: mkv}}
         encoder: {{preset: ultrafast, bitrate: 300k}}
-        answer_within: 4s
+        answer_within: 8s
     scenes:
       main:
         items: [{{name: back, color: {{color: "#336699", size: 320x180}}}}]
@@ -47,7 +47,7 @@ def test_an_obs_that_hangs_is_replaced_and_a_director_that_hangs_is_not_its_faul
     # a director that stands still for longer than OBS may: OBS stays
     before, hung = obs.pids(), obs.obs_pid()
     os.kill(before["director"], signal.SIGSTOP)
-    time.sleep(10)
+    time.sleep(9)
     os.kill(before["director"], signal.SIGCONT)
     host.until(lambda: obs.observed().get("converged") and obs.records(), "the director goes on")
     assert (obs.pids(), obs.obs_pid()) == (before, hung)
