@@ -54,8 +54,32 @@ def check_ends(spec: FlowSpec, supervised: bool) -> Iterator[Problem]:
             )
 
 
+_SENDERS: dict[str, tuple[str, ...]] = {
+    "tcp": ("peer",),
+    "udp": ("peer",),
+    "http": ("peer",),
+    "websocket": ("peer",),
+    "mqtt": ("topic",),
+    "nats": ("topic",),
+    "amqp": ("topic",),
+    "kafka": ("topic", "key", "partition"),
+    "streamsd": ("key",),
+}
+"""By what a source can tell its senders apart; the others cannot at all."""
+
+
 def check_delivery(spec: FlowSpec) -> Iterator[Problem]:
     """Promises that cannot be kept."""
+    for name, source in spec.all_sources.items():
+        each = source.limit.each if source.limit else None
+        known = _SENDERS.get(source.transport, ())
+        if each is not None and each.by not in known:
+            # All of them would share one allowance, and most of what they send would be left out.
+            hint = f"write by: {' or '.join(known)}" if known else "leave `each` out"
+            at = (*end_path(spec, "source", name), "limit", "each")
+            yield Problem(
+                "flow-limit", f"a source of {source.transport} does not tell the {each.by} of a message", hint, at
+            )
     for name, sink in spec.all_sinks.items():
         yield from _delivery(spec, sink, end_path(spec, "sink", name))
 

@@ -133,6 +133,12 @@ def test_a_window_that_does_not_fit_the_stored_state_is_a_problem_with_a_way_out
             ("sink", "delivery"),
             "cannot be read again",
         ),
+        (
+            changed(source={"mqtt": {"topics": ["x"]}, "limit": {"each": {"messages": 1}}}),
+            "flow-limit",
+            ("source", "limit", "each"),
+            "a source of mqtt does not tell the peer of a message",
+        ),
     ],
 )
 def test_promises_that_cannot_be_kept_are_problems(context, tmp_path, spec, code, path, words):
