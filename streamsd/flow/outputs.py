@@ -20,7 +20,7 @@ LINES = frozenset({"file", "stdout", "tcp"})
 """Sinks that take one block of lines."""
 TEXTS = LINES | {"udp", "http", "websocket", "sse"}
 """Sinks whose messages are text, whatever is in them."""
-MESSAGES = TEXTS | {"mqtt", "kafka", "nats", "amqp"}
+MESSAGES = TEXTS | {"mqtt", "kafka", "nats", "amqp", "grpc"}
 """Sinks that send messages, which can be sealed."""
 ADDRESSED: Mapping[str, tuple[str, ...]] = {
     "mqtt": ("topic",),

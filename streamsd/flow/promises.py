@@ -38,6 +38,8 @@ def _forgets(source: Source) -> bool:
         return source.nats.stream is None
     if source.http is not None:
         return source.http.respond == "received"
+    if source.grpc is not None:
+        return source.grpc.respond == "received"
     if source.streamsd is not None:
         return source.streamsd.read == "status"
     return source.transport in _FORGETFUL or source.transport == "sse"

@@ -130,6 +130,19 @@ class AmqpSink(Part):
     """Encrypt the connection."""
 
 
+class GrpcSink(Part):
+    """Batches streamed to a gRPC server, as schemas/flow.proto says, each until it is acknowledged."""
+
+    target: Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$", examples=["127.0.0.1:9090"])]
+    """The server's host and port."""
+    batch: Annotated[int, Field(ge=1, le=100_000)] = 500
+    """Results in one batch at most."""
+    token: Secret | None = None
+    """Sent as the metadata `authorization: Bearer …`."""
+    tls: Tls | None = None
+    """Encrypt the connection."""
+
+
 class TcpSink(Part):
     """Lines to a TCP server."""
 
@@ -224,6 +237,8 @@ class Sink(Part):
     """NATS or JetStream."""
     amqp: AmqpSink | None = None
     """RabbitMQ."""
+    grpc: GrpcSink | None = None
+    """A gRPC server."""
     tcp: TcpSink | None = None
     """A TCP server."""
     udp: UdpSink | None = None
@@ -272,6 +287,7 @@ TRANSPORTS = (
     "kafka",
     "nats",
     "amqp",
+    "grpc",
     "tcp",
     "udp",
     "websocket",

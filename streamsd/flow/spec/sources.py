@@ -208,6 +208,23 @@ class SseSource(Part):
     """Certificates."""
 
 
+class GrpcSource(Part):
+    """Batches that clients stream to us over gRPC, as schemas/flow.proto says."""
+
+    listen: Listen
+    """Address and port."""
+    respond: Literal["stored", "received"] = "stored"
+    """`stored`: a batch is acknowledged once its messages are safe in every sink. `received`: at once."""
+    token: Secret | None = None
+    """What a client must send: the metadata `authorization: Bearer …`."""
+    max_batch: Size = Size(16 * 1024 * 1024)
+    """Larger batches end the call."""
+    max_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """Further calls are refused, and counted."""
+    tls: Tls | None = None
+    """Our certificate; with `ca`, clients must show one of that authority."""
+
+
 class StreamsdSource(Part):
     """What the daemon itself knows: the state and figures of its resources, or its events.
 
@@ -253,6 +270,8 @@ class Source(Part):
     """WebSocket messages."""
     sse: SseSource | None = None
     """Server-Sent Events."""
+    grpc: GrpcSource | None = None
+    """A gRPC stream to us."""
     streamsd: StreamsdSource | None = None
     """The daemon's own figures and events."""
     format: Literal["json", "csv", "msgpack", "text"] = "json"
@@ -299,6 +318,7 @@ TRANSPORTS = (
     "amqp",
     "websocket",
     "sse",
+    "grpc",
     "streamsd",
 )
 REPLAYABLE = frozenset({"generator", "file", "kafka"})

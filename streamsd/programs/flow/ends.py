@@ -88,6 +88,10 @@ def intake_of(plan: SourcePlan, place: Place) -> Intake:
             from streamsd.programs.flow.sources.sse import SseIntake
 
             return SseIntake(spec.sse, place, most)
+        if spec.grpc is not None:
+            from streamsd.programs.flow.sources.grpc import GrpcIntake
+
+            return GrpcIntake(spec.grpc, place)
         if spec.streamsd is not None:
             from streamsd.programs.flow.sources.streamsd import EventsIntake, StatusIntake
 
@@ -154,6 +158,10 @@ def outlet_of(plan: SinkPlan, place: Place) -> Outlet:
             from streamsd.programs.flow.sinks.sql import PostgresOutlet
 
             return PostgresOutlet(spec.postgres, plan.fields or {}, place.life)
+        if spec.grpc is not None:
+            from streamsd.programs.flow.sinks.grpc import GrpcOutlet
+
+            return GrpcOutlet(spec.grpc, place)
         if spec.obs is not None:
             from streamsd.programs.flow.sinks.obs import ObsOutlet
 

@@ -1,0 +1,124 @@
+"""Batches of results streamed to a gRPC server (schemas/flow.proto), each until it is acknowledged."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]  # it ships no types
+
+from streamsd.core.diagnostics import Problem, ProblemsError
+from streamsd.core.report import JsonValue
+from streamsd.flow.outputs import Batch
+from streamsd.flow.spec.sinks import GrpcSink
+from streamsd.programs.flow import grpc_frames
+from streamsd.programs.flow.ends import Place
+from streamsd.programs.flow.life import Backoff
+from streamsd.programs.flow.outlet import Outlet
+
+_ON_THE_WAY = 200
+"""Batches that may be unacknowledged: a receiver may acknowledge once an epoch only."""
+
+
+class GrpcOutlet(Outlet):
+    """`flush` returns when everything is acknowledged. A call that breaks is made again, with what was not."""
+
+    def __init__(self, spec: GrpcSink, place: Place) -> None:
+        if spec.tls is not None and not spec.tls.verify:
+            hint = "give it the authority of the server's certificate: `ca`"
+            raise ProblemsError([Problem("flow-sink", "gRPC always checks the server's certificate", hint)])
+        self._spec = spec
+        self._place = place
+        self._lock = threading.Lock()
+        self._unacknowledged: OrderedDict[int, bytes] = OrderedDict()
+        self._out: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._id = 0
+        self._waiting: list[bytes] = []
+        self._closed = threading.Event()
+        self._call: Any = None
+
+    def start(self, position: Any) -> None:
+        threading.Thread(target=self._run, name="grpc", daemon=True).start()
+
+    def _run(self) -> None:
+        backoff = Backoff(0.2, 10.0)
+        while not self._closed.is_set():
+            self._closed.wait(backoff.next())
+            try:
+                with self._channel() as channel:
+                    self._publish(channel, backoff)
+                self.fault = f"{self._spec.target}: the server ended the call"
+            except grpc.RpcError as fault:
+                self.fault = f"{self._spec.target}: {fault.details() or fault.code().name}"
+            except OSError as fault:
+                self.fault = f"{self._spec.target}: {fault.strerror or fault}"
+
+    def _channel(self) -> Any:
+        options = (("grpc.keepalive_time_ms", 30_000), ("grpc.enable_retries", 0))
+        if self._spec.tls is None:
+            return grpc.insecure_channel(self._spec.target, options)
+        credentials = grpc_frames.channel_credentials(self._spec.tls, self._place.base)
+        return grpc.secure_channel(self._spec.target, credentials, options)
+
+    def _publish(self, channel: Any, backoff: Backoff) -> None:
+        token = self._spec.token
+        metadata = (("authorization", f"Bearer {token.reveal()}"),) if token is not None else ()
+        out: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        with self._lock:
+            for data in self._unacknowledged.values():
+                out.put(data)
+            self._out = out
+        publish = channel.stream_stream(
+            grpc_frames.PUBLISH, request_serializer=None, response_deserializer=grpc_frames.read_ack
+        )
+        call = self._call = publish(_until_none(out), metadata=metadata)
+        try:
+            for id in call:
+                self.fault = ""
+                backoff.reset()
+                with self._lock:
+                    while self._unacknowledged and next(iter(self._unacknowledged)) <= id:
+                        self._unacknowledged.popitem(last=False)
+        finally:
+            out.put(None)
+            call.cancel()
+
+    def write(self, batch: Batch) -> None:
+        self._waiting += batch.items
+        while len(self._waiting) >= self._spec.batch:
+            self._send(self._waiting[: self._spec.batch])
+            del self._waiting[: self._spec.batch]
+
+    def _send(self, messages: list[bytes]) -> None:
+        while len(self._unacknowledged) >= _ON_THE_WAY:
+            self._place.life.pause(0.002)
+        with self._lock:
+            self._id += 1
+            data = grpc_frames.batch(self._id, messages)
+            self._unacknowledged[self._id] = data
+            self._out.put(data)
+
+    def flush(self) -> Any:
+        if self._waiting:
+            self._send(self._waiting)
+            self._waiting = []
+        while self._unacknowledged:
+            self._place.life.pause(0.002)
+        return None
+
+    def figures(self) -> Mapping[str, JsonValue]:
+        return {"unconfirmed": len(self._unacknowledged)}
+
+    def close(self) -> None:
+        self._closed.set()
+        self._out.put(None)
+        if self._call is not None:
+            self._call.cancel()
+
+
+def _until_none(out: queue.SimpleQueue[bytes | None]) -> Iterator[bytes]:
+    while (data := out.get()) is not None:
+        yield data
