@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from streamsd.core.diagnostics import dotted
 from streamsd.document.load import load
 from streamsd.flow.compiler import problems_of
+from streamsd.flow.pipeline import Pipeline
 from streamsd.flow.reference import written
 from streamsd.flow.trial import run_tests
 from streamsd.kinds import load_kinds
@@ -43,6 +45,22 @@ def test_the_tests_of_every_example_hold(profile: Path) -> None:
             outcomes = run_tests(resource.spec, resource.base.absolute())
             assert outcomes, "an example has tests"
             assert [outcome for outcome in outcomes if outcome.problems] == []
+
+
+DATA = {"sensors": "sensors", "bridge": "plant", "clicks": "clicks", "caption": "scores"}
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_the_data_of_an_example_goes_through_it(name: str) -> None:
+    loaded = load(ROOT / f"examples/flows/{name}.yaml", load_kinds(), host="anywhere", environ={})
+    assert loaded.diagnostics == ()
+    resource = next(found for address, found in loaded.resources.items() if address.kind == "Flow")
+    pipeline = Pipeline(resource.spec, resource.base.absolute())
+    lines = (ROOT / f"examples/flows/data/{DATA[name]}.ndjson").read_bytes().splitlines()
+    pipeline.feed("in", lines, now=time.time_ns() // 1000)
+    pipeline.finish()
+    assert pipeline.letters == []
+    assert any(pipeline.results.values())
 
 
 def test_a_test_that_does_not_hold_says_what_differs(tmp_path: Path) -> None:
