@@ -18,6 +18,7 @@ from streamsd.flow.types import Type
 
 Function: TypeAlias = Callable[[list[dict[str, Any]]], Any]
 
+_ALL = "*"
 _RELATIVE = "paths are relative to the file of the flow"
 
 
@@ -57,7 +58,7 @@ def function_of(file: Path, name: str, files: Files, path: FieldPath, problems: 
     if files is Files.UNREAD:
         return _missing
     try:
-        names = set(_defined(ast.parse(file.read_bytes())))
+        names = set(_defined(ast.parse(file.read_bytes()).body))
     except OSError as fault:
         problems.append(Problem("flow-custom", f"cannot read {file}: {fault.strerror}", _RELATIVE, (*path, "file")))
         return _missing
@@ -66,7 +67,7 @@ def function_of(file: Path, name: str, files: Files, path: FieldPath, problems: 
         words = fault.msg if isinstance(fault, SyntaxError) else str(fault)
         problems.append(Problem("flow-custom", f"{file}{line} is not Python: {words}", "", (*path, "file")))
         return _missing
-    if name not in names:
+    if name not in names and _ALL not in names:
         hint = name_hint(name, [n for n in names if not n.startswith("_")], "it defines")
         problems.append(Problem("flow-custom", f"{file} has no function {name!r}", hint, (*path, "function")))
         return _missing
@@ -77,9 +78,9 @@ def _missing(rows: list[dict[str, Any]]) -> Any:
     raise RowFault("custom-failed", "the function could not be loaded")
 
 
-def _defined(tree: ast.Module) -> Iterator[str]:
-    """Names that the file defines at its top."""
-    for node in tree.body:
+def _defined(body: list[ast.stmt]) -> Iterator[str]:
+    """Names that the file may define at its top, whatever holds when it is run; _ALL: those of another module too."""
+    for node in body:
         match node:
             case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
                 yield name
@@ -87,6 +88,12 @@ def _defined(tree: ast.Module) -> Iterator[str]:
                 yield from (n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
             case ast.Import(names=names) | ast.ImportFrom(names=names):
                 yield from (alias.asname or alias.name for alias in names)
+            case ast.If(body=first, orelse=second):
+                yield from _defined([*first, *second])
+            case ast.Try(body=first, handlers=handlers, orelse=second, finalbody=last):
+                yield from _defined([*first, *(s for handler in handlers for s in handler.body), *second, *last])
+            case ast.With(body=first):
+                yield from _defined(first)
             case _:
                 pass
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from streamsd.core.diagnostics import dotted
 from streamsd.flow.compiler import problems_of
 from streamsd.flow.spec import FlowSpec
+from streamsd.flow.standing import Files
 
 GENERATOR = {"generator": {"fields": {"n": "n"}}}
 SCHEMA = {"room": "str", "temp_c": "float", "ts": "time_ms", "hum": "float?", "tags": "list[str]"}
@@ -196,6 +197,23 @@ def test_true_null_and_numbers_are_expressions_too():
     assert spec.steps[0].filter == "true"
     assert spec.steps[1].map == {"a": "1", "b": "null", "c": "2.5"}
     assert problems_of(spec, Path()) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("def other(rows):\n    return rows\n", False),
+        ("if True:\n    def f(rows):\n        return rows\n", True),
+        ("try:\n    from fast import f\nexcept ImportError:\n    def f(rows):\n        return rows\n", True),
+        ("from os.path import *\n", True),
+        ("def f(rows:\n", False),
+    ],
+)
+def test_a_function_is_looked_for_without_running_its_file(tmp_path: Path, text: str, known: bool) -> None:
+    (tmp_path / "mine.py").write_text(text)
+    step = {"custom": {"file": "mine.py", "function": "f"}}
+    spec = FlowSpec.model_validate({"source": GENERATOR, "steps": [step], "sink": {"discard": {}}})
+    assert (problems_of(spec, tmp_path, Files.READ) == ()) is known
 
 
 def test_a_key_that_is_none_is_told_without_showing_it(tmp_path: Path) -> None:
