@@ -22,7 +22,7 @@ _ALL = "*"
 _RELATIVE = "paths are relative to the file of the flow"
 
 
-class Batch:
+class CustomBatch:
     """Calls an operator's own function with a batch of mappings."""
 
     def __init__(self, function: Function, schema: Mapping[str, Type] | None) -> None:

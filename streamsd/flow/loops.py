@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from streamsd.core.diagnostics import FieldPath, Problem
-from streamsd.flow.custom import Batch, function_of
+from streamsd.flow.custom import CustomBatch, function_of
 from streamsd.flow.expressions.names import NAMES
 from streamsd.flow.expressions.typed import Pool
 from streamsd.flow.records import Decode, lean_decoder, record_of
 from streamsd.flow.rows import LeanRow, Row, Writer
-from streamsd.flow.spec.steps import Custom, Step
+from streamsd.flow.spec.steps import Batch, Custom, Step
 from streamsd.flow.spec.words import read_type
 from streamsd.flow.standing import Standing
 from streamsd.flow.stepcode import Steps
 from streamsd.flow.tails import NAMES as AGGREGATE_NAMES
 from streamsd.flow.tails import run
-from streamsd.flow.types import Type
+from streamsd.flow.types import ANY, Type, list_of, map_of
 
 Loop = Callable[[Sequence[Any], Any, int, str], "tuple[list[Any], list[tuple[BaseException, Any]]]"]
 """(messages, what the source says of each or None, now in microseconds, partition) to (rows, faults with messages)."""
@@ -50,6 +50,7 @@ class LoopBuilder:
         self._after: list[str] = []
         self._first = True
         self._lean = lean
+        self._lean_row: LeanRow | None = None
         if lean is not None:
             self._decoder = self.pool.constant(None)
             self.writer.line(f"m = {self._decoder}(raw)")
@@ -61,8 +62,9 @@ class LoopBuilder:
         self.steps = Steps(self.row, self.pool, self.writer, standing, problems)
 
     def _row(self, schema: Mapping[str, Type] | None) -> Row:
-        if self._lean is not None:
-            return LeanRow(self.writer, self.pool, "m")
+        if self._lean is not None and self._first:
+            self._lean_row = LeanRow(self.writer, self.pool, "m")
+            return self._lean_row
         if schema is None:
             return Row.dynamic(self.writer, self.pool, "m")
         return Row.closed(self.writer, self.pool, schema, "m")
@@ -83,8 +85,19 @@ class LoopBuilder:
         schema = {name: read_type(kind) for name, kind in custom.schema_.items()} if custom.schema_ else None
         self.append()
         self._finish_part()
-        batch = self.pool.constant(Batch(function, schema).run)
-        self._parts.append(f"    msgs = {batch}(rows, dead)\n    rows = []\n    append = rows.append\n")
+        batch = self.pool.constant(CustomBatch(function, schema).run)
+        self._next_part(f"{batch}(rows, dead)", schema)
+
+    def batch(self, spec: Batch, name: str) -> None:
+        """A step that holds messages back, named by its place among its owner's."""
+        self.writer.line(f"append({self.row.written(self._record(True))})")
+        self._finish_part()
+        held = self.pool.constant(self._standing.batcher(name, spec).take)
+        self._next_part(f"{held}(rows, now, dead)", {spec.as_: list_of(map_of(ANY))})
+
+    def _next_part(self, code: str, schema: Mapping[str, Type] | None) -> None:
+        """Another loop over the rows that the code makes of those so far."""
+        self._parts.append(f"    msgs = {code}\n    rows = []\n    append = rows.append\n")
         self._first = False
         self.writer = Writer(indent=3)
         self.writer.line("m = raw")
@@ -143,7 +156,7 @@ class LoopBuilder:
     def build(self) -> tuple[Loop, str]:
         """The function and its text."""
         text = self.text()
-        if self._lean is not None and isinstance(self.row, LeanRow):
-            self.pool.constants[self._decoder] = lean_decoder(self._lean, self.row.used)
+        if self._lean is not None and self._lean_row is not None:
+            self.pool.constants[self._decoder] = lean_decoder(self._lean, self._lean_row.used)
         loop: Loop = run(text, self.names())["loop"]
         return loop, text

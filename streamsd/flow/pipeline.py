@@ -102,6 +102,18 @@ class Front:
         else:
             keyed.front.tick(monotonic)
 
+    def due(self, now: int, everything: bool = False) -> tuple[list[Any], list[Dead]]:
+        """Rows and dead letters of what steps held back until now; all of it when the sources are at their end."""
+        rows: list[Any] = []
+        letters: list[Dead] = []
+        if self.plan.standing.due(now, everything):
+            self._now = max(self._now, now)
+            for name, source in self.plan.sources.items():
+                made, faults = source.loop([], [], self._now, name)
+                rows += made
+                letters += [dead(fault, raw, name) for fault, raw in faults]
+        return rows, letters
+
     def work(self) -> list[tuple[int, Any]]:
         """(shard, work) in order, for the shards to apply."""
         return self.plan.keyed.front.take_work() if self.plan.keyed is not None else []
@@ -180,12 +192,16 @@ class Pipeline:
 
     def tick(self, now: int) -> None:
         self.front.tick(now, now / 1e6)
-        self._take([], now)
+        rows, letters = self.front.due(now)
+        self.letters += letters
+        self._take(rows, now)
 
     def finish(self, now: int = 0) -> None:
         """The sources are at their end."""
         self.front.close()
-        self._take([], now)
+        rows, letters = self.front.due(now, everything=True)
+        self.letters += letters
+        self._take(rows, now)
 
     def _take(self, rows: list[Any], now: int) -> None:
         for number, work in self.front.work():

@@ -58,7 +58,7 @@ def split_values(whole: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
         for name, end in ends.items():
             taken = {key: end.pop(key) for key in ("limit", "sealed", "seal", "when", "steps") if key in end}
             if one == "source":
-                held = [step for step in taken.get("steps", []) if "dedupe" in step]
+                held = [step for step in taken.get("steps", []) if any(name in step for name in STATEFUL)]
                 if held:
                     end["steps"] = held
             live[many][name] = taken

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from streamsd.core.diagnostics import FieldPath, Problem
+from streamsd.flow.batches import Batcher
 from streamsd.flow.expressions.runtime import to_str
 from streamsd.flow.keyed import KeyedFront
 from streamsd.flow.memory import Seen, Throttle
-from streamsd.flow.spec.steps import Dedupe, Enrich, Redact
+from streamsd.flow.spec.steps import Batch, Dedupe, Enrich, Redact
 from streamsd.flow.tables import LookupTable, TableFault
 from streamsd.flow.types import Type
 from streamsd.flow.watermark import Clock
@@ -43,6 +44,7 @@ class Standing:
         self._base = base
         self._tables: dict[str, LookupTable] = {}
         self._seen: dict[str, Seen] = {}
+        self._batchers: dict[str, Batcher] = {}
         self._old_tables: dict[str, LookupTable] = {}
         self._throttles: list[Throttle] = []
         self._throttled = 0
@@ -76,6 +78,17 @@ class Standing:
         if name not in self._seen:
             self._seen[name] = Seen(round(dedupe.within.seconds * 1e6), dedupe.max)
         return self._seen[name]
+
+    def batcher(self, name: str, spec: Batch) -> Batcher:
+        batcher = self._batchers.setdefault(name, Batcher())
+        batcher.change(spec)
+        return batcher
+
+    def due(self, now: int, everything: bool) -> bool:
+        """Whether a step holds messages back that are to be sent on now: old ones, or all there are."""
+        for batcher in self._batchers.values():
+            batcher.closing = everything
+        return any(batcher.due(now) for batcher in self._batchers.values())
 
     def counted(self, what: str, throttle: Throttle) -> Throttle:
         self._throttles.append(throttle)
@@ -120,6 +133,7 @@ class Standing:
         """Everything that a restart must not lose."""
         return {
             "seen": {name: seen.state() for name, seen in self._seen.items()},
+            "batches": {name: batcher.state() for name, batcher in self._batchers.items()},
             "clock": self._clock.state() if self._clock else {},
             "front": self._front.state() if self._front else b"",
         }
@@ -128,6 +142,9 @@ class Standing:
         for name, seen in state["seen"].items():
             if name in self._seen:
                 self._seen[name].restore(seen)
+        for name, waiting in state["batches"].items():
+            if name in self._batchers:
+                self._batchers[name].restore(waiting)
         if self._clock:
             self._clock.restore(state["clock"])
         if self._front and state["front"]:

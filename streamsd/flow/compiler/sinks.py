@@ -80,8 +80,10 @@ class SinksCompiler:
         return codes
 
     def _sink_step(self, builder: LoopBuilder, step: Step, path: FieldPath) -> None:
-        if step.does in ("window", "join", "key", "dedupe"):
-            if path[0] != "steps":
+        if step.does in ("window", "join", "key", "dedupe", "batch"):
+            if step.batch is not None and path[0] == "steps":
+                self.draft.no_batch(path)
+            elif path[0] != "steps":
                 self.draft.wrong("flow-step", path, f"{step.does} stands in the flow's steps, not in a sink's")
             return
         builder.step(step, path)

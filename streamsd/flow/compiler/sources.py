@@ -13,7 +13,7 @@ from streamsd.flow.loops import LoopBuilder
 from streamsd.flow.plan import SourcePlan
 from streamsd.flow.seals import Opener
 from streamsd.flow.spec.sources import Source
-from streamsd.flow.spec.steps import SHAPED, Step
+from streamsd.flow.spec.steps import SHAPED, Batch, Step
 from streamsd.flow.spec.words import read_type
 from streamsd.flow.types import STR, Type
 
@@ -25,7 +25,7 @@ class SourcesCompiler:
         self.draft = draft
         self.keyed = keyed
         self._counts: dict[tuple[LoopBuilder, str], int] = {}
-        self._deduped: set[str] = set()
+        self._remembering: set[str] = set()
 
     def compile(self, main: tuple[Step, ...]) -> None:
         """`main`: the flow's steps before its window or join, which every source's loop does."""
@@ -102,6 +102,8 @@ class SourcesCompiler:
                 self.draft.wrong("flow-step", here, f"{step.does} stands in the flow's steps, not in a source's")
             elif step.dedupe is not None:
                 self._dedupe(builder, step, f"source {name}", here)
+            elif step.batch is not None:
+                self._batch(builder, step.batch, f"source {name}", here)
             else:
                 builder.step(step, here)
             self.draft.note(f"source {name} step {index + 1}", step.does, builder)
@@ -113,22 +115,38 @@ class SourcesCompiler:
                 continue
             if step.dedupe is not None:
                 self._dedupe(builder, step, "flow", here)
+            elif step.batch is not None:
+                self._batch(builder, step.batch, "flow", here)
             else:
                 builder.step(step, here)
             if not self.draft.told:
                 self.draft.note(f"step {index + 1}", step.does, builder)
 
     def _dedupe(self, builder: LoopBuilder, step: Step, owner: str, path: FieldPath) -> None:
-        """Named by its order among its owner's, so that steps without memory can come and go live."""
         assert step.dedupe is not None
-        number = self._counts.get((builder, owner), 0)
-        self._counts[(builder, owner)] = number + 1
-        name = f"{owner}.{number}"
-        if name not in self._deduped:
-            self._deduped.add(name)
+        name = self._named(builder, owner)
+        if name not in self._remembering:
+            self._remembering.add(name)
             shape = step.dedupe.model_dump(mode="json", include=set(SHAPED["dedupe"]))
             self.draft.shape.append(["dedupe", name, shape])
         builder.steps.dedupe(step.dedupe, name, (*path, "dedupe"))
+
+    def _batch(self, builder: LoopBuilder, batch: Batch, owner: str, path: FieldPath) -> None:
+        if self.keyed is not None:
+            self.draft.no_batch(path)
+            return
+        name = self._named(builder, f"{owner} batch")
+        if name not in self._remembering:
+            self._remembering.add(name)
+            # That it is there and what it is called: how much it holds may change while it holds something.
+            self.draft.shape.append(["batch", name, batch.as_])
+        builder.batch(batch, name)
+
+    def _named(self, builder: LoopBuilder, owner: str) -> str:
+        """By its order among its owner's, so that steps without memory can come and go live."""
+        number = self._counts.get((builder, owner), 0)
+        self._counts[(builder, owner)] = number + 1
+        return f"{owner}.{number}"
 
     def _not_alike(
         self, path: FieldPath, name: str, mine: dict[str, Type] | None, first: tuple[str, dict[str, Type] | None]

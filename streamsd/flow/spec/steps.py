@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from streamsd.core.secret import Secret
-from streamsd.core.units import Seconds
+from streamsd.core.units import Seconds, Size
 from streamsd.flow.spec.words import Expression, FieldName, FieldType, Part
 
 Key = Expression | tuple[Expression, ...] | dict[FieldName, Expression]
@@ -191,6 +191,20 @@ class Flatten(Part):
     """The field that holds the item; the others are repeated."""
 
 
+class Batch(Part):
+    """Makes one message of several, in the order they came. It is sent on when the first of `count`, `size` and `time`
+    is reached, and at the end of the input."""
+
+    count: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """How many messages at most."""
+    size: Size | None = None
+    """How large at most, as JSON: `64kB`. A single message may be larger."""
+    time: Seconds | None = None
+    """How long the first one waits at most."""
+    as_: Annotated[FieldName, Field(alias="as")] = "items"
+    """The field that holds them, a list of maps; the batch has no other."""
+
+
 class Redact(Part):
     """Makes fields unreadable."""
 
@@ -256,6 +270,8 @@ class Step(Part):
     """Aggregates over time, by key."""
     join: Join | None = None
     """Pairs the messages of two sources."""
+    batch: Batch | None = None
+    """One message of several."""
     custom: Custom | None = None
     """A Python function of your own."""
 
@@ -271,12 +287,13 @@ class Step(Part):
         return next(iter(self.model_fields_set))
 
 
-STATEFUL = ("window", "join", "dedupe")
+STATEFUL = ("window", "join", "dedupe", "batch")
 """Steps whose memory outlives a restart."""
 
 SHAPED: Mapping[str, tuple[str, ...]] = {
     "window": ("tumbling", "sliding", "session", "key", "time", "emit"),
     "join": ("left", "right", "on", "within", "time", "emit"),
     "dedupe": ("key", "within"),
+    "batch": ("as",),
 }
 """What of them their state depends on: that cannot change unless the state is reset."""

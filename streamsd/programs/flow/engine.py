@@ -220,6 +220,9 @@ class Engine:
                 got = True
         if not got:
             front.tick(now, monotonic)
+        made, more = front.due(now)
+        rows += made
+        letters += more
         self.life.beat += 1
         return self._items(rows, letters), got
 
@@ -240,7 +243,7 @@ class Engine:
     def finish(self) -> list[tuple[str, Any]]:
         """The sources are at their end: what the open windows say."""
         self._front.close()
-        return self._items([], [])
+        return self._items(*self._front.due(time.time_ns() // 1000, everything=True))
 
     def done(self) -> bool:
         return all(intake.done() for intake in self._intakes.values())

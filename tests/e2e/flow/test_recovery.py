@@ -129,6 +129,28 @@ def test_killed_at_fifty_random_moments_every_window_is_written_once(flow, tmp_p
     run_with_kills(flow, tmp_path, 50, int(os.environ.get("STREAMSD_SEED", "12")), database)
 
 
+def test_batches_hold_each_message_once_through_a_kill(flow, tmp_path):
+    (tmp_path / "flow").mkdir()
+    count = 6000
+    (tmp_path / "flow/in.ndjson").write_text("".join(json.dumps({"i": i}) + "\n" for i in range(count)))
+    one = flow(
+        {
+            "source": {"file": {"path": "in.ndjson"}, "limit": {"messages": 5000}},
+            "schema": {"i": "int"},
+            "steps": [{"batch": {"count": 70, "time": "10s"}}],
+            "sink": {"file": {"path": "out.ndjson"}, "delivery": "exactly_once"},
+            "recovery": {"epoch": "150ms"},
+        }
+    ).start()
+    one.until(lambda seen: seen.get("sources", {}).get("in", {}).get("messages", 0) > 2000, "progress")
+    one.kill()
+    one.start()
+    one.complete()
+    rows = one.lines("out.ndjson")
+    assert [len(row["items"]) for row in rows] == [70] * (count // 70) + [count % 70]
+    assert [item["i"] for row in rows for item in row["items"]] == list(range(count))
+
+
 def test_sigterm_stores_what_is_under_way(flow, tmp_path):
     (tmp_path / "flow").mkdir()
     rows = write_input(tmp_path / "flow/in.ndjson", 20_000, 5)
