@@ -109,6 +109,18 @@ def test_only_who_knows_the_key_may_publish_and_only_one(room: Room, server: Ser
     assert "publishes already" in room.log()
 
 
+def test_a_publisher_that_stands_still_gives_way(room: Room, server: Server) -> None:
+    first = server.publish()
+    reader = room.read()
+    until(lambda: len(reader.times()) > 15, "frames come through")
+    os.kill(first.pid, signal.SIGSTOP)
+    until(lambda: server.reason() == "PublisherStalled", "it is told")
+    seen = len(reader.times())
+    server.publish()
+    until(lambda: len(reader.times()) > seen + 15, "another one takes over")
+    assert server.observed("publishers_seen") == 2
+
+
 def test_nonsense_and_silence_harm_nobody(room: Room, server: Server) -> None:
     silent = socket.create_connection(("127.0.0.1", server.port))
     for data in (b"GET / HTTP/1.1\r\n\r\n" + b"x" * 2000, b"\x03" + os.urandom(3072) + os.urandom(4096)):
