@@ -59,6 +59,7 @@ _SENDERS: dict[str, tuple[str, ...]] = {
     "udp": ("peer",),
     "http": ("peer",),
     "websocket": ("peer",),
+    "grpc": ("peer",),
     "mqtt": ("topic",),
     "nats": ("topic",),
     "amqp": ("topic",),

@@ -21,7 +21,7 @@ def batch(id: int, messages: Sequence[bytes]) -> bytes:
     """A Batch."""
     parts = [bytes((_ID,)), _varint(id)]
     for message in messages:
-        parts += (b"\x12", _varint(len(message)), message)
+        parts += (bytes((_MESSAGE,)), _varint(len(message)), message)
     return b"".join(parts)
 
 
@@ -57,6 +57,7 @@ def ack(id: int) -> bytes:
 
 
 def read_ack(data: bytes) -> int:
+    """The reverse. ValueError."""
     return read_batch(data)[0]
 
 
