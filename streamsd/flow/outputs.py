@@ -31,6 +31,9 @@ ADDRESSED: Mapping[str, tuple[str, ...]] = {
 }
 """Sinks that take an address with each result: the expressions that make it."""
 
+MAX_RECORD = 900_000
+"""Bytes of a Kafka record: brokers take a million as they come, with its key and what is around it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -65,12 +68,24 @@ def encoder_of(sink: Sink, fields: Mapping[str, Type] | None, sealer: Sealer | N
         case "csv":
             one = records.csv_encoder(tuple(fields or ()))
     addressed = ADDRESSED.get(sink.transport)
+    if sink.kafka is not None:
+        one = _up_to(MAX_RECORD, one)
     if sealer is not None:
         made = _addressed(one, len(addressed)) if addressed else _messages(one)
         return _sealed(made, sealer, bool(addressed), sink.transport in LINES)
     if sink.transport in LINES:
         return _lines(one, sink.format == "json")
     return _addressed(one, len(addressed)) if addressed else _messages(one)
+
+
+def _up_to(most: int, one: records.Encode) -> records.Encode:
+    def encode(row: Any) -> bytes:
+        made = one(row)
+        if len(made) > most:
+            raise RowFault("too-long", f"a result of {len(made)} bytes: the sink takes at most {most}")
+        return made
+
+    return encode
 
 
 def _sealed(encoder: Encoder, sealer: Sealer, addressed: bool, lines: bool) -> Encoder:

@@ -231,6 +231,25 @@ def test_kafka_to_kafka_with_kills_has_every_record_once_in_the_windows(flow, ka
         assert (row["n"], row["total"]) == (1000, sum(range(first, first + 1000)))
 
 
+def test_a_result_that_kafka_would_refuse_is_a_dead_letter_and_the_others_arrive(flow, kafka):
+    long = [
+        {"set": {"s": "pad_left('', 10000, 'x')"}},
+        {"set": {"s": "f'" + "{s}" * 104 + "' if i == 1 else 'short'"}},
+    ]
+    one = flow(
+        {
+            "source": {"generator": {"fields": {"i": "n"}, "count": 3}},
+            "schema": {"i": "int"},
+            "steps": long,
+            "sink": {"kafka": {"brokers": [kafka], "topic": "long"}},
+            "recovery": FAST,
+        }
+    ).start()
+    observed = one.complete()
+    assert observed["dead_reasons"] == {"too-long": 1}
+    assert observed["sinks"]["out"]["results"] == 2
+
+
 def test_nats_and_jetstream(flow, nats):
     url = f"nats://127.0.0.1:{nats.port}"
     make_stream(url, "work", "work.>")
@@ -333,6 +352,35 @@ def test_postgres_rows_are_there_once_through_kills_of_the_flow_and_the_server(f
             ]
             newest = dict(database.execute("select k, i from newest").fetchall())
         assert newest == {f"k{k}": max(i for i in range(10_000) if i % 7 == k) for k in range(7)}
+
+
+def test_a_table_that_does_not_fit_is_named(flow, tmp_path: Path):
+    need_module("psycopg")
+    with brokers.postgres(tmp_path) as (_, url):
+        until(lambda: ran(url, "create table things (other int)"), "a table")
+        one = flow(
+            {
+                "source": {"generator": {"fields": {"i": "n"}, "count": 3}},
+                "schema": {"i": "int"},
+                "sink": {"postgres": {"url": url, "table": "things"}},
+                "recovery": FAST,
+            }
+        ).start()
+        until(lambda: (found := one.report()) and "things" in found.message, f"a report that names it\n{one.log()}")
+        assert one.report().degraded
+        assert one.alive()
+
+
+def ran(url: str, statement: str) -> bool:
+    """Whether the server has started and carried it out."""
+    import psycopg
+
+    try:
+        with psycopg.connect(url, autocommit=True) as database:
+            database.execute(statement)
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 @pytest.mark.slow

@@ -6,13 +6,14 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
 from streamsd.core.report import JsonValue
 from streamsd.flow.outputs import Batch
 from streamsd.flow.spec.sinks import KafkaSink
 from streamsd.programs.flow.ends import Place
 from streamsd.programs.flow.kafka_options import Complaints, options
+from streamsd.programs.flow.life import Backoff
 from streamsd.programs.flow.outlet import Outlet
 
 
@@ -55,6 +56,7 @@ class KafkaOutlet(Outlet):
         self._producer.poll(0)
 
     def _produce(self, topic: str, key: Any, value: bytes) -> None:
+        backoff = Backoff(0.2, 10.0)
         while True:
             try:
                 self._producer.produce(topic, value, key, on_delivery=self._on_delivery)
@@ -64,6 +66,10 @@ class KafkaOutlet(Outlet):
                 self._producer.poll(0.05)
                 self._complain()
                 self._place.life.pause(0.0)
+            except KafkaException as fault:
+                # Refused before it is sent, such as for its size. It is not left out: somebody is to look at it.
+                self.fault = f"{topic}: {fault.args[0].str()}"
+                self._place.life.pause(backoff.next() or 0.2)
 
     def _complain(self) -> None:
         self.fault = self._complaints.lost or self.fault
