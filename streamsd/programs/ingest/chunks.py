@@ -11,6 +11,9 @@ HANDSHAKE = 1536
 LONGEST = 8 * 1024 * 1024
 """Bytes of a message: a keyframe of 4K at any sensible bit rate is a tenth of it."""
 
+LONGEST_OF_STRANGERS = 16 * 1024
+"""What comes before a key are commands of a few hundred bytes; nobody else may have us keep megabytes."""
+
 OUR_CHUNKS = 4096
 
 SET_CHUNK_SIZE, ABORT, ACKNOWLEDGE, CONTROL, WINDOW, BANDWIDTH = 1, 2, 3, 4, 5, 6
@@ -65,6 +68,8 @@ class Messages:
         self._taken = 0
         self._told = 0
         self._channels: dict[int, _Channel] = {}
+        self.longest = LONGEST_OF_STRANGERS
+        """Bytes of a message: `LONGEST` once it is known who sends."""
 
     async def next(self) -> Message:
         """RtmpFault; IncompleteReadError and OSError when the publisher is gone."""
@@ -128,7 +133,7 @@ class Messages:
         stamp = int.from_bytes(head[:3], "big")
         if form < 2:
             channel.length, channel.type = int.from_bytes(head[3:6], "big"), head[6]
-            if channel.length > LONGEST:
+            if channel.length > self.longest:
                 raise RtmpFault(f"a message of {channel.length} bytes")
         if form == 0:
             channel.stream = int.from_bytes(head[7:11], "little")

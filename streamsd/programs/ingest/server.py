@@ -129,6 +129,7 @@ class Ingest:
                 if not await self._take(peer, message):
                     return
                 if peer.feed is not None:
+                    messages.longest = chunks.LONGEST
                     introduction.reschedule(asyncio.get_running_loop().time() + _SILENT)
 
     async def _take(self, peer: _Peer, message: Message) -> bool:

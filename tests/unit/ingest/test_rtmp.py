@@ -48,11 +48,12 @@ class _Sink:
         self.data += data
 
 
-async def read(data: bytes) -> list[Message]:
+async def read(data: bytes, longest: int = chunks.LONGEST) -> list[Message]:
     reader = asyncio.StreamReader(limit=1 << 22)
     reader.feed_data(data)
     reader.feed_eof()
     messages = Messages(reader, _Sink())  # type: ignore[arg-type]  # only written to
+    messages.longest = longest
     found = []
     try:
         while True:
@@ -106,3 +107,12 @@ def test_only_what_the_relay_takes_is_taken() -> None:
     assert flv.is_key(Message(VIDEO, 0, 1, b"\x17\x01"))
     assert not flv.is_key(Message(VIDEO, 0, 1, b"\x17\x00"))
     assert not flv.is_key(Message(VIDEO, 0, 1, b"\x27\x01"))
+
+
+async def test_nobody_has_us_keep_megabytes_before_it_is_known_who_sends() -> None:
+    size = chunks.LONGEST_OF_STRANGERS
+    head = b"\x04\0\0\0" + (size + 1).to_bytes(3, "big") + b"\x09\0\0\0\0"
+    with pytest.raises(RtmpFault, match=f"a message of {size + 1} bytes"):
+        await read(head, size)
+    assert await read(head) == [], "from one whose key was right it is the beginning of a message"
+    assert Messages(asyncio.StreamReader(), _Sink()).longest == size  # type: ignore[arg-type]  # only written to
