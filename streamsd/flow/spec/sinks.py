@@ -180,6 +180,31 @@ class FanOut(Part):
     """Our certificate."""
 
 
+class WebsocketSink(Part):
+    """WebSocket messages. One of `url`, `listen`: to a server, or to everybody who connects to us."""
+
+    url: Annotated[str | None, Field(pattern=r"^wss?://")] = None
+    """A server to connect to, again and again. While it is away the flow waits; nothing is acknowledged."""
+    listen: Listen | None = None
+    """Or where readers connect to us; who is too slow loses results, and those are counted."""
+    path: Annotated[str, Field(pattern=r"^/[^ ?#]*$")] = "/"
+    """The path that readers ask for."""
+    token: Secret | None = None
+    """Sent to the server as `Authorization: Bearer …`, or asked of readers: so, or as `?token=…` from browsers."""
+    backlog: Annotated[int, Field(ge=0, le=100_000)] = 100
+    """How many of the newest results a reader gets who connects."""
+    max_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """Further readers are refused, and counted."""
+    tls: Tls | None = None
+    """Certificates."""
+
+    @model_validator(mode="after")
+    def _one(self) -> WebsocketSink:
+        if (self.url is None) == (self.listen is None):
+            raise ValueError("websocket takes either url or listen")
+        return self
+
+
 class SqliteSink(Part):
     """Rows of a SQLite table."""
 
@@ -243,8 +268,8 @@ class Sink(Part):
     """A TCP server."""
     udp: UdpSink | None = None
     """Datagrams."""
-    websocket: FanOut | None = None
-    """A WebSocket server for many readers."""
+    websocket: WebsocketSink | None = None
+    """A WebSocket server, or many readers."""
     sse: FanOut | None = None
     """A server of Server-Sent Events for many readers."""
     sqlite: SqliteSink | None = None

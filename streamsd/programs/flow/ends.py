@@ -142,6 +142,10 @@ def outlet_of(plan: SinkPlan, place: Place) -> Outlet:
             from streamsd.programs.flow.sinks.sockets import UdpOutlet
 
             return UdpOutlet(spec.udp)
+        if spec.websocket is not None and spec.websocket.url is not None:
+            from streamsd.programs.flow.sinks.websocket import WebsocketClientOutlet
+
+            return WebsocketClientOutlet(spec.websocket, spec.format == "msgpack", place)
         if spec.websocket is not None:
             from streamsd.programs.flow.sinks.fanout import WebsocketOutlet
 

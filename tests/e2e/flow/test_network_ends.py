@@ -323,3 +323,32 @@ def test_sqlite_rows_are_there_once_whatever_happens(flow, tmp_path):
     newest = dict(database.execute("select k, i from newest"))
     assert newest == {f"k{k}": max(i for i in range(12_000) if i % 7 == k) for k in range(7)}
     database.close()
+
+
+def test_a_websocket_server_gets_results_again_after_it_was_away(flow):
+    port = free_port()
+    taker = flow(
+        {
+            "source": {"websocket": {"listen": f"127.0.0.1:{port}", "path": "/in", "token": "t0k3n"}},
+            "sink": {"file": {"path": "out.ndjson"}},
+            "recovery": FAST,
+        },
+        "taker",
+    )
+    maker = flow(
+        {
+            "source": {"generator": {"fields": {"i": "n"}, "rate": 200}},
+            "sink": {"websocket": {"url": f"ws://127.0.0.1:{port}/in", "token": "t0k3n"}},
+            "recovery": FAST,
+        },
+        "maker",
+    ).start()
+    until(lambda: (found := maker.report()) and found.reason == "SinkUnreachable", "a report that names the sink")
+    taker.start()
+    first = rows(taker, 50)
+    assert [row["i"] for row in first] == list(range(len(first))), "the flow waited: nothing was lost before"
+    taker.kill()
+    taker.start()
+    seen = len(taker.lines("out.ndjson"))
+    until(lambda: len(taker.lines("out.ndjson")) > seen + 50, "results again")
+    assert maker.stop() == 0

@@ -33,13 +33,17 @@ def via(name: str) -> dict[str, Any]:
 
 def test_servers_and_clients_of_our_own(flow, made):
     need_module("grpc")
-    http, tcp, grpc, web, sse = (free_port() for _ in range(5))
+    http, tcp, grpc, web, sse, own = (free_port() for _ in range(6))
     hub = flow(
         {
             "sources": {
                 "http": {"http": {"listen": f"127.0.0.1:{http}", "tls": made.server}, "schema": SCHEMA},
                 "tcp": {"tcp": {"listen": f"127.0.0.1:{tcp}", "tls": made.server}, "schema": SCHEMA},
                 "grpc": {"grpc": {"listen": f"127.0.0.1:{grpc}", "tls": made.server}, "schema": SCHEMA},
+                "pushed": {
+                    "websocket": {"listen": f"127.0.0.1:{own}", "token": "t0k3n", "tls": made.server},
+                    "schema": SCHEMA,
+                },
                 "websocket": {
                     "websocket": {"url": f"wss://127.0.0.1:{web}/", "tls": made.client},
                     "schema": SCHEMA,
@@ -60,13 +64,17 @@ def test_servers_and_clients_of_our_own(flow, made):
                 "tcp": {"tcp": {"host": "127.0.0.1", "port": tcp, "tls": made.client}, **via("tcp")},
                 "grpc": {"grpc": {"target": f"127.0.0.1:{grpc}", "tls": made.client}, **via("grpc")},
                 "websocket": {"websocket": {"listen": f"127.0.0.1:{web}", "tls": made.server}, **via("websocket")},
+                "pushed": {
+                    "websocket": {"url": f"wss://127.0.0.1:{own}/", "token": "t0k3n", "tls": made.client},
+                    **via("pushed"),
+                },
                 "sse": {"sse": {"listen": f"127.0.0.1:{sse}", "tls": made.server}, **via("sse")},
             },
             "recovery": FAST,
         },
         "maker",
     ).start()
-    ways = {"http", "tcp", "grpc", "websocket", "sse"}
+    ways = {"http", "tcp", "grpc", "websocket", "pushed", "sse"}
     until(lambda: {row["via"] for row in hub.lines("out.ndjson")} == ways, f"messages by each way\n{hub.log()}")
 
 

@@ -14,7 +14,7 @@ import h11
 from streamsd.core.report import JsonValue
 from streamsd.core.secret import Secret
 from streamsd.flow.outputs import Batch
-from streamsd.flow.spec.sinks import FanOut
+from streamsd.flow.spec.sinks import FanOut, WebsocketSink
 from streamsd.programs.flow.ends import Place
 from streamsd.programs.flow.network import address, server_context
 from streamsd.programs.flow.outlet import Outlet
@@ -36,7 +36,7 @@ def allowed(token: Secret | None, target: str, authorization: str) -> bool:
 class FanOutlet(Outlet):
     """Listens as soon as the flow starts. Readers are never waited for."""
 
-    def __init__(self, spec: FanOut, place: Place) -> None:
+    def __init__(self, spec: FanOut | WebsocketSink, place: Place) -> None:
         self.spec = spec
         self.place = place
         self.backlog: deque[bytes] = deque(maxlen=spec.backlog)
@@ -51,7 +51,7 @@ class FanOutlet(Outlet):
     async def _listen(self) -> None:
         while True:
             try:
-                await self.serve(*address(self.spec.listen))
+                await self.serve(*address(self.spec.listen or ""))
                 self.fault = ""
                 return
             except OSError as fault:
@@ -141,7 +141,7 @@ class _SseReader:
 
 
 class WebsocketOutlet(FanOutlet):
-    def __init__(self, spec: FanOut, binary: bool, place: Place) -> None:
+    def __init__(self, spec: WebsocketSink, binary: bool, place: Place) -> None:
         self.binary = binary
         super().__init__(spec, place)
 
