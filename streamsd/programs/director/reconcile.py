@@ -84,7 +84,7 @@ class Reconciler:
             self._reader.defaults("input", (i.kind for i in desired.studio.inputs.values()))
             changes = (*self._encoder_changes(desired), *comparison.changes())
             waiting = tuple(c for c in changes if not self._allowed(desired, c))
-            doing = tuple(c for c in changes if c not in waiting)
+            doing = _without_hurry(tuple(c for c in changes if c not in waiting))
             held = tuple(c for c in waiting if not c.cosmetic)
             impossible = tuple(comparison.impossible)
             if not doing:
@@ -295,6 +295,14 @@ class Reconciler:
                 for f in owner.filters:
                     if f.name in there and there[f.name].kind == f.kind:
                         learn("filter", f.kind, f.settings, there[f.name].settings)
+
+
+def _without_hurry(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    """Deletes wait for the round after a collection's reload: they are asynchronous, and OBS 29 has crashed when it
+    left the collection while some were under way."""
+    if not any(change.cost is Cost.COLLECTION_RELOAD for change in changes):
+        return changes
+    return tuple(c for c in changes if c.phase is not Phase.DELETE or c.cost is Cost.COLLECTION_RELOAD)
 
 
 def _fault(about: str, fault: RequestFault) -> Impossible:
