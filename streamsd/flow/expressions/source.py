@@ -149,6 +149,8 @@ def _check_node(source: Source, node: ast.AST) -> None:
             raise source.error(node, f"whole numbers are at most {MAX_LITERAL}")
         case ast.Constant(value=value) if isinstance(value, complex | bytes) or value is Ellipsis:
             raise source.error(node, "this is not a value of the language")
+        case ast.Constant(value=str() as text) if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise source.error(node, "half a surrogate pair is no letter, and cannot be written anywhere")
         case ast.BinOp(op=ast.Pow()):
             raise source.error(node, "'**' is not part of the language", "write pow(x, y)")
         case ast.BinOp(op=ast.LShift() | ast.RShift() | ast.BitAnd() | ast.BitOr() | ast.BitXor() | ast.MatMult()):

@@ -154,7 +154,9 @@ class Ingest:
 
     async def _command(self, peer: _Peer, message: Message) -> bool:
         values = amf.decode(message.payload)
-        name, number = values[0] if values else None, values[1] if len(values) > 1 else 0.0
+        name = values[0] if values else None
+        # It is said back: only what can be.
+        number = values[1] if len(values) > 1 and isinstance(values[1], float) else 0.0
         arguments = values[2:]
         match name:
             case "connect":
@@ -172,7 +174,7 @@ class Ingest:
         await peer.writer.drain()
         return True
 
-    def _connect(self, peer: _Peer, number: Value, arguments: list[Value]) -> None:
+    def _connect(self, peer: _Peer, number: float, arguments: list[Value]) -> None:
         about = arguments[0] if arguments else None
         app = about.get("app") if isinstance(about, dict) else None
         peer.app = app.strip("/") if isinstance(app, str) else ""
@@ -192,8 +194,8 @@ class Ingest:
         known = isinstance(key, str) and hmac.compare_digest(key.encode(), self.settings.key.encode())
         if peer.app != self.settings.app or not known:
             await self._deny(peer, stream, "there is no such stream, or the key is wrong")
-        live = self._live
-        if live is not None and live.feed is not None:
+        # Another may come while the old one's end is waited for.
+        while (live := self._live) is not None and live.feed is not None:
             if time.monotonic() - live.feed.moved < _STALLED:
                 await self._deny(peer, stream, f"{live.name} publishes already")
             live.writer.close()
@@ -246,7 +248,7 @@ class Ingest:
             write_report(self.settings.report, Report(True, self._beat, bool(reason), reason, message, observed))
 
 
-def _answer(writer: asyncio.StreamWriter, number: Value, *values: Value) -> None:
+def _answer(writer: asyncio.StreamWriter, number: float, *values: Value) -> None:
     send(writer, 3, Message(COMMAND, 0, 0, amf.encode("_result", number, *values)))
 
 

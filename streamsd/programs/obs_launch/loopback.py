@@ -8,9 +8,11 @@ container refuses it, OBS listens as it would, behind its password.
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import platform
+import select
 import socket
 import struct
 import threading
@@ -97,10 +99,13 @@ class Loopback:
             asked = bytearray(_NOTIF.size)
             try:
                 fcntl.ioctl(listener, _NOTIF_RECV, asked, True)
-            except OSError:
-                return  # nobody is left who could ask
+            except OSError as fault:
+                if fault.errno in (errno.ENOENT, errno.EINTR) and not _left(listener):
+                    continue  # who asked was killed or interrupted meanwhile: others will ask
+                os.close(listener)  # whoever asks from here on is told so, and does not wait for ever
+                return
             call, pid, _, _, _, _, _, address, length, *_ = _NOTIF.unpack(asked)
-            with suppress(OSError):
+            with suppress(OSError, OverflowError):  # an address that is none
                 self._rewrite(pid, address, length)
             with suppress(OSError):  # it was killed while we looked
                 fcntl.ioctl(listener, _NOTIF_SEND, _RESPONSE.pack(call, 0, 0, _CONTINUE))
@@ -116,3 +121,10 @@ class Loopback:
                 offset, loopback = _LOOPBACK[family]
                 memory.seek(address + offset)
                 memory.write(loopback)
+
+
+def _left(listener: int) -> bool:
+    """Whether all who could ask have ended."""
+    poll = select.poll()
+    poll.register(listener, 0)
+    return any(events & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, events in poll.poll(0))

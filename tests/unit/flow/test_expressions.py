@@ -288,3 +288,8 @@ def test_the_bounds_are_those_of_the_documentation():
 def test_special_functions_are_described():
     assert set(SPECIAL) == {"coalesce", "has", "field", "meta", "matches", "extract", "sub"}
     assert not set(SPECIAL) & set(FUNCTIONS)
+
+
+def test_half_a_surrogate_pair_is_refused_where_it_is_written() -> None:
+    with pytest.raises(ExpressionError, match="surrogate"):
+        parse("'\\ud800'")
