@@ -121,7 +121,7 @@ def explain_flow(session: Session, file: Path, name: str | None, code: bool) -> 
         shown = "fields known when it runs" if stage.fields is None else _fields(stage.fields)
         click.echo(f"{stage.place:<18} {stage.does:<10} {shown}")
     click.echo()
-    for line in _promises(resource.spec, plan):
+    for line in (*_promises(resource.spec, plan), *_processes(resource.spec)):
         click.echo(line)
     click.echo()
     for cost, fields in _costs(resource.spec).items():
@@ -255,6 +255,20 @@ def _costs(spec: FlowSpec) -> dict[str, list[str]]:
 
     found = [(dotted(path), cost) for path, cost in costs_of(spec)]
     return {cost: fields for cost in Cost if (fields := [field for field, its in found if its is cost])}
+
+
+def _processes(spec: FlowSpec) -> list[str]:
+    """Who does what, of several."""
+    from streamsd.flow.layout import Layout
+
+    layout = Layout(spec)
+    lines = []
+    for process in range(layout.of if layout.of > 1 else 0):
+        sources = [f"part of {n}" if layout.divided(n) else n for n in layout.sources(process)]
+        sinks = [name for name in spec.all_sinks if layout.sink(name) in (None, process)]
+        reads, writes = (", ".join(names) or "nothing" for names in (sources, sinks))
+        lines.append(f"process {process}: reads {reads}; writes {writes}")
+    return lines
 
 
 def _explained(plan: FlowPlan) -> dict[str, Any]:

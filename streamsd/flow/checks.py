@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from streamsd.core.diagnostics import FieldPath, Problem
+from streamsd.flow.layout import TOGETHER
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.spec.sinks import EXACT, Sink
 from streamsd.flow.spec.sources import REPLAYABLE
+from streamsd.flow.spec.steps import Step
 
 SHAPE_FILE = "shape.json"
 """In a generation's directory of the recovery store: the shape of its state."""
@@ -83,6 +85,27 @@ def check_delivery(spec: FlowSpec) -> Iterator[Problem]:
             )
     for name, sink in spec.all_sinks.items():
         yield from _delivery(spec, sink, end_path(spec, "sink", name))
+
+
+def check_processes(spec: FlowSpec) -> Iterator[Problem]:
+    """Steps that would each see a part of what they must see all of."""
+    if spec.processes == 1:
+        return
+    window = next((i for i, step in enumerate(spec.steps) if step.does in ("window", "join")), len(spec.steps))
+    places: list[tuple[FieldPath, Step]] = [
+        (("steps", place), step) for place, step in enumerate(spec.steps) if place > window
+    ]
+    for name, sink in spec.all_sinks.items():
+        path = end_path(spec, "sink", name)
+        places += [((*path, "steps", place), step) for place, step in enumerate(sink.steps)]
+    for path, step in places:
+        if step.does in TOGETHER:
+            yield Problem(
+                "flow-processes",
+                f"of several processes each would have a {step.does} of its own here",
+                "put it before the window, or into a flow of one process that takes these results",
+                (*path, step.does),
+            )
 
 
 def _package(transport: str, path: FieldPath) -> Iterator[Problem]:

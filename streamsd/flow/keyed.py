@@ -14,7 +14,7 @@ from typing import Any
 
 from streamsd.flow.stored import dump, load
 from streamsd.flow.watermark import FAR, UNKNOWN, Clock
-from streamsd.flow.windows import shard_of
+from streamsd.flow.windows import SHARDS, shard_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,10 @@ class KeyedFront:
         self._rows: dict[int, list[tuple[Any, ...]]] = {}
         self._work: list[tuple[int, KeyedWork]] = []
         self.late = 0
+        self.everywhere = False
+        """See `PaneFront.everywhere`."""
+        self.until = UNKNOWN
+        """See `PaneFront.until`."""
 
     # --- called by the loop
 
@@ -101,12 +105,15 @@ class KeyedFront:
         if watermark < self._next or watermark <= UNKNOWN:
             return
         self._next = (watermark // self._quantum + 1) * self._quantum
-        self.floor = max(self.floor, watermark)
         self._hand_over(watermark)
+        self.floor = max(self.floor, watermark)
 
     def close_all(self) -> None:
-        if self._newest or self._rows:
-            self.advance(max(max(self._newest.values(), default=UNKNOWN) + self._span + 1, self._next))
+        newest = max(self._newest.values(), default=UNKNOWN)
+        if self.everywhere:
+            newest = max(newest, self._clock.farthest())
+        if newest > UNKNOWN:
+            self.advance(max(newest + self._span + 1, self._next))
 
     def tick(self, monotonic: float) -> None:
         if self._clock.silence(monotonic):
@@ -121,7 +128,8 @@ class KeyedFront:
     def _hand_over(self, watermark: int | None) -> None:
         shards = set(self._rows)
         if watermark is not None:
-            shards |= set(self._newest)
+            all_told = self.everywhere or self.floor < self.until
+            shards |= set(range(SHARDS)) if all_told else set(self._newest)
         for shard in sorted(shards):
             self._work.append((shard, KeyedWork(self._rows.get(shard, []), watermark)))
         self._rows = {}
@@ -138,3 +146,25 @@ class KeyedFront:
 
     def restore(self, state: bytes) -> None:
         self._next, self.floor, self._newest, self.late = load(state)
+
+    @property
+    def mark(self) -> int:
+        """See `PaneFront.mark`."""
+        return self.floor
+
+    def announce(self) -> None:
+        """See `PaneFront.announce`."""
+        if self.everywhere and self.floor > UNKNOWN:
+            self._work += [(shard, KeyedWork([], self.floor)) for shard in range(SHARDS)]
+
+    def absorb(self, state: bytes) -> None:
+        """See `PaneFront.absorb`."""
+        _, _, newest, late = load(state)
+        self.late += late
+        for shard, ticks in newest.items():
+            self._newest[shard] = max(ticks, self._newest.get(shard, UNKNOWN))
+
+    def settle(self, mark: int) -> None:
+        """See `PaneFront.settle`."""
+        self.floor = mark
+        self._next = UNKNOWN if mark == UNKNOWN else (mark // self._quantum + 1) * self._quantum

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from streamsd.flow.plan import FlowPlan, Shard
 from streamsd.flow.sessions import Late
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.standing import Standing
-from streamsd.flow.watermark import UNKNOWN
+from streamsd.flow.watermark import FAR, UNKNOWN
 
 PIECE = 128
 """Keys of a closed window that a shard says at a time: 64 shards give the sinks some 8,000 results, in about 25 ms."""
@@ -40,21 +40,38 @@ class Chunk:
 
 
 class Front:
-    """The first part of a flow: from messages to rows, or to work for the shards. All of it runs in one thread."""
+    """The first part of a flow: from messages to rows, or to work for the shards. All of it runs in one thread.
 
-    def __init__(self, plan: FlowPlan, counts: Counts) -> None:
+    `sources`: those that are read here; None: all. `grouped`: there are other fronts, in other processes.
+    """
+
+    def __init__(
+        self, plan: FlowPlan, counts: Counts, sources: Iterable[str] | None = None, grouped: bool = False
+    ) -> None:
         self.plan = plan
         self.counts = counts
         self._now = 0
         self._expected: dict[str, list[str]] = {}
         if plan.keyed is not None:
-            plan.keyed.clock.expect(plan.sources)
+            plan.keyed.clock.expect(plan.sources if sources is None else sources)
+            plan.keyed.front.everywhere = grouped
 
     def expect(self, source: str, partitions: Sequence[str]) -> None:
-        """A source has these partitions: none of them may be overtaken."""
-        if self.plan.keyed is not None and partitions and self._expected.get(source) != list(partitions):
+        """A source has these partitions here: none of them may be overtaken."""
+        if self.plan.keyed is not None and self._expected.get(source) != list(partitions):
             self._expected[source] = list(partitions)
             self.plan.keyed.clock.replace(source, [f"{source}/{partition}" for partition in partitions])
+
+    def tell(self) -> tuple[int, int]:
+        """(how far the partitions here let event time come, the greatest time here)."""
+        keyed = self.plan.keyed
+        return (FAR, UNKNOWN) if keyed is None or keyed.arrival else keyed.clock.tell()
+
+    def hear(self, mark: int, farthest: int) -> None:
+        """What the other fronts told."""
+        keyed = self.plan.keyed
+        if keyed is not None and not keyed.arrival:
+            keyed.clock.hear(mark, farthest)
 
     def feed(self, source: str, chunk: Chunk, now: int, monotonic: float) -> tuple[list[Any], list[Dead]]:
         """Rows and dead letters of a chunk; what goes to shards waits in `work`. `now`: microseconds."""

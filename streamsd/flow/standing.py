@@ -11,12 +11,13 @@ from typing import Any, Protocol
 from streamsd.core.diagnostics import FieldPath, Problem
 from streamsd.flow.batches import Batcher
 from streamsd.flow.expressions.runtime import to_str
+from streamsd.flow.inherit import Inheritance
 from streamsd.flow.keyed import KeyedFront
 from streamsd.flow.memory import Seen, Throttle
 from streamsd.flow.spec.steps import Batch, Dedupe, Enrich, Redact
 from streamsd.flow.tables import LookupTable, TableFault
 from streamsd.flow.types import Type
-from streamsd.flow.watermark import Clock
+from streamsd.flow.watermark import UNKNOWN, Clock
 from streamsd.flow.windows import PaneFront, Panes
 
 
@@ -41,7 +42,7 @@ class Standing:
 
     def __init__(self, base: Path, files: Files = Files.RUN) -> None:
         self.files = files
-        self._base = base
+        self.base = base
         self._tables: dict[str, LookupTable] = {}
         self._seen: dict[str, Seen] = {}
         self._batchers: dict[str, Batcher] = {}
@@ -59,7 +60,7 @@ class Standing:
 
     def table(self, enrich: Enrich, columns: dict[str, Type], path: FieldPath, problems: list[Problem]) -> LookupTable:
         """The table, read; a fault in it is a problem."""
-        file = self._base / enrich.table.file
+        file = self.base / enrich.table.file
         key = repr((file, enrich.table.query, enrich.key, [(n, str(k)) for n, k in columns.items()]))
         if key not in self._tables:
             table = self._old_tables.get(key) or LookupTable(file, enrich.table.query, enrich.key, columns)
@@ -129,23 +130,50 @@ class Standing:
 
     # --- state
 
+    def front(self) -> bytes:
+        """What the window's front holds; empty for a flow without."""
+        return self._front.state() if self._front else b""
+
+    def mark(self) -> int:
+        """What the window's front has promised."""
+        return self._front.mark if self._front else UNKNOWN
+
+    def times(self) -> dict[str, int]:
+        """The greatest time of each partition."""
+        return self._clock.state() if self._clock else {}
+
+    def memories(self) -> dict[str, Any]:
+        """Of the steps with memory, by name."""
+        return {name: step.state() for name, step in self._with_memory().items()}
+
+    def _with_memory(self) -> dict[str, Seen | Batcher]:
+        made: dict[str, Seen | Batcher] = {f"dedupe {name}": seen for name, seen in self._seen.items()}
+        return made | {f"batch {name}": batcher for name, batcher in self._batchers.items()}
+
+    def inherit(self, mine: Inheritance) -> None:
+        """Go on from what was stored."""
+        steps = self._with_memory()
+        for name, memory in mine.memories.items():
+            if name in steps:
+                steps[name].restore(memory)
+        if self._clock:
+            self._clock.restore(mine.times)
+        front = self._front
+        if front is None:
+            return
+        if mine.own:
+            front.restore(mine.own)
+        if mine.moved or not mine.own:
+            front.settle(mine.floor)
+        front.until = mine.until
+        front.announce()
+        for state in mine.fronts:
+            front.absorb(state)
+
     def state(self) -> dict[str, Any]:
-        """Everything that a restart must not lose."""
-        return {
-            "seen": {name: seen.state() for name, seen in self._seen.items()},
-            "batches": {name: batcher.state() for name, batcher in self._batchers.items()},
-            "clock": self._clock.state() if self._clock else {},
-            "front": self._front.state() if self._front else b"",
-        }
+        """Everything that a restart must not lose, of a flow in one piece."""
+        return {"memories": self.memories(), "clock": self.times(), "front": self.front()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        for name, seen in state["seen"].items():
-            if name in self._seen:
-                self._seen[name].restore(seen)
-        for name, waiting in state["batches"].items():
-            if name in self._batchers:
-                self._batchers[name].restore(waiting)
-        if self._clock:
-            self._clock.restore(state["clock"])
-        if self._front and state["front"]:
-            self._front.restore(state["front"])
+        memories, times = state["memories"], state["clock"]
+        self.inherit(Inheritance(own=state["front"], memories=memories, times=times))

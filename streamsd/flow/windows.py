@@ -75,6 +75,11 @@ class PaneFront:
         self.parts: Parts = {}
         self.low = UNKNOWN
         self.late = 0
+        self.everywhere = False
+        """All shards are told when windows close, not only those that were given something from here: the flow has
+        several processes, each with a front of its own."""
+        self.until = UNKNOWN
+        """So far all are told, because the flow had several processes before."""
 
     # --- called by the loop
 
@@ -114,6 +119,8 @@ class PaneFront:
     def close_all(self) -> None:
         """Nothing more comes: close every window that is open."""
         newest = max([*self.parts, *self._open], default=None)
+        if self.everywhere and self._clock.farthest() > UNKNOWN:
+            newest = self._clock.farthest() // self._shape.every
         if newest is not None:
             shape = self._shape
             self.advance((newest + shape.panes) * shape.every + shape.lateness)
@@ -143,6 +150,8 @@ class PaneFront:
         if close is not None:
             for pane in [p for p in self._open if p <= newest]:
                 shards |= self._open[pane] if pane >= close else self._open.pop(pane)
+            if self.everywhere or self.low < self.until:
+                shards = set(range(SHARDS))
         for shard in sorted(shards):
             self._work.append((shard, Work(list(adds.get(shard, {}).items()), self.low, close)))
 
@@ -153,3 +162,29 @@ class PaneFront:
 
     def restore(self, state: bytes) -> None:
         self.parts, self.low, self._next, self._open, self.late = load(state)
+
+    @property
+    def mark(self) -> int:
+        """What is promised: nothing before it is taken."""
+        return self.low
+
+    def announce(self) -> None:
+        """Tell all shards what is promised."""
+        if self.everywhere and self.low > UNKNOWN:
+            self._work += [(shard, Work([], self.low, self.low)) for shard in range(SHARDS)]
+
+    def absorb(self, state: bytes) -> None:
+        """Take over from a front that is no more: what it held goes to the shards with the next work."""
+        parts, _, _, opened, late = load(state)
+        self.late += late
+        for pane, shards in opened.items():
+            self._open.setdefault(pane, set()).update(shards)
+        mine, self.parts = self.parts, parts
+        self._hand_over(FAR, None)
+        self.parts = mine
+
+    def settle(self, mark: int) -> None:
+        """Promise what all fronts before had promised: partitions have moved between processes."""
+        shape = self._shape
+        self.low = mark
+        self._next = UNKNOWN if mark == UNKNOWN else (mark + shape.panes) * shape.every + shape.lateness

@@ -31,8 +31,9 @@ class Recovery(Part):
 
     enabled: bool = True
     """Off: everything begins anew at each start, and windows are lost."""
-    epoch: Seconds = Seconds(1)
-    """How often the state is stored, results are made final and messages are acknowledged."""
+    epoch: Seconds | None = None
+    """How often the state is stored, results are made final and messages are acknowledged. None: 1s, and 200ms for a
+    flow of several processes, which hold so much on the way between them."""
     generation: Annotated[int, Field(ge=1)] = 1
     """A higher number begins with an empty state. Needed when the shape of a window, key, join or dedupe changes."""
 
@@ -73,8 +74,11 @@ class FlowSpec(Part):
     """Where messages go that cannot be processed."""
     recovery: Recovery = Recovery()
     """How it goes on after a crash."""
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """How many processes share the work. Sources and their partitions are divided among them, and the keys of a window
+    or join. A change stops the flow, and it goes on from its state, with the same windows."""
     memory: Size | None = None
-    """What the process may use; past it, it is killed and goes on from its state."""
+    """What its processes may use together; past it, they are killed and go on from their state."""
     tests: Annotated[tuple[FlowTest, ...], OnChange.NONE] = ()
     """Inputs and what must come of them."""
 
@@ -89,6 +93,13 @@ class FlowSpec(Part):
         if self.schema_ is not None and self.source is not None and self.source.schema_ is not None:
             raise ValueError("the schema stands either in the flow or in its source")
         return self
+
+    @property
+    def epoch_seconds(self) -> float:
+        """How long an epoch lasts."""
+        if self.recovery.epoch is not None:
+            return self.recovery.epoch.seconds
+        return 1.0 if self.processes == 1 else 0.2
 
     @property
     def all_sources(self) -> dict[str, Source]:

@@ -144,6 +144,12 @@ class RateLimit(Part):
     each: Annotated[ShareLimit | None, OnChange.PATCH] = None
     """And what each sender may send at most."""
 
+    def part(self, of: int) -> RateLimit:
+        """What one of so many may take in."""
+        messages = self.messages / of if self.messages is not None else None
+        octets = self.bytes / of if self.bytes is not None else None
+        return RateLimit(messages=messages, bytes=octets, each=self.each)
+
 
 __all__ = [
     "Expression",

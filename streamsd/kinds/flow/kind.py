@@ -30,7 +30,7 @@ from streamsd.core.unit import File, Limits, Probe, Probes, Reports, StopPolicy,
 from streamsd.drivers import programs
 from streamsd.drivers.obs.control import Directed
 from streamsd.flow.asking import ask
-from streamsd.flow.checks import check_delivery, check_ends, check_state, end_path
+from streamsd.flow.checks import check_delivery, check_ends, check_processes, check_state, end_path
 from streamsd.flow.split import digest, split
 from streamsd.kinds.flow.spec import FlowSpec
 
@@ -53,6 +53,7 @@ _OBSERVED = (
     "watermark",
     "held_by",
     "complete",
+    "processes",
 )
 
 
@@ -83,6 +84,7 @@ class FlowKind(Kind[FlowSpec]):
         from streamsd.flow.standing import Files
 
         yield from check_delivery(spec)
+        yield from check_processes(spec)
         yield from problems_of(spec, Path(), Files.UNREAD)
 
     def check(self, resource: Resource[FlowSpec], context: Context) -> Iterable[Problem]:
@@ -128,7 +130,7 @@ class FlowKind(Kind[FlowSpec]):
                 within=60.0,
             ),
             # What is under way is stored within an epoch, and a sink that does not answer is given eight seconds.
-            stop=StopPolicy(((Signals.SIGTERM, 12.0 + spec.recovery.epoch.seconds),)),
+            stop=StopPolicy(((Signals.SIGTERM, 12.0 + spec.epoch_seconds),)),
         )
         return Compiled(
             units=(unit,),

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from streamsd.flow.split import joined
 from streamsd.programs.flow.ends import Around
+from streamsd.programs.flow.group import Group
 from streamsd.programs.flow.runner import Runner, Setting, log
 
 
@@ -49,7 +50,7 @@ def main() -> None:
         given.reset_state,
         Around(given.api, directors),
     )
-    code = Runner(spec, setting).run()
+    code = Runner(spec, setting).run() if spec.processes == 1 else Group(spec, setting).run()
     # Threads of client libraries may still hold on: what had to be stored is stored.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from streamsd.core.diagnostics import Problem, ProblemsError
+from streamsd.flow.layout import Layout
 from streamsd.flow.plan import SinkPlan, SourcePlan
 from streamsd.programs.flow.intake import Intake
 from streamsd.programs.flow.life import Life
@@ -25,14 +26,20 @@ class Around:
 @dataclass(frozen=True, slots=True)
 class Place:
     """`name`: the flow's. `base`: what relative paths are relative to. `state`: for what must outlive a restart.
-    `around`: how the daemon and its OBS instances are reached."""
+    `process`: which of the flow's this is. `around`: how the daemon and its OBS instances are reached."""
 
     name: str
     base: Path
     state: Path
     life: Life
+    layout: Layout
+    process: int
     around: Around = field(default_factory=Around)
     network: Network = field(default_factory=Network)
+
+    def mine(self, source: str, part: str) -> bool:
+        """Whether a part of a source is read by this process."""
+        return self.layout.owner(source, part) == self.process
 
 
 def intake_of(plan: SourcePlan, place: Place) -> Intake:
@@ -71,7 +78,7 @@ def intake_of(plan: SourcePlan, place: Place) -> Intake:
         if spec.kafka is not None:
             from streamsd.programs.flow.sources.kafka import KafkaIntake
 
-            return KafkaIntake(spec.kafka, place)
+            return KafkaIntake(spec.kafka, place, lambda part: place.mine(plan.name, part))
         if spec.nats is not None:
             from streamsd.programs.flow.sources.nats import NatsIntake
 

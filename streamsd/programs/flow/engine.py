@@ -1,35 +1,31 @@
-"""The flow on Bytewax: the only module that knows it.
+"""The engine of a flow in one process: what its sources, shards and sinks do, whoever calls them.
 
-Bytewax gives the epochs: it takes the state of source, shards and sinks at the same point of the stream, stores it, and
-only then asks the source for more. So a `next_batch` after a `snapshot` means: everything before that is safe.
-
-    source (all of a flow's sources, and the loop that decodes, filters, maps and adds up)
-      -> [stateful_batch: 64 shards]  -> spread: results to the sinks' loops -> sinks
+`graph` has Bytewax call it. Everything here but `patch`, `replay` and what is told to people runs in the flow's thread.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bytewax import operators as op
-from bytewax._bytewax import run_main
-from bytewax.dataflow import Dataflow
-from bytewax.inputs import AbortExecution, FixedPartitionedSource, StatefulSourcePartition
-from bytewax.operators import StatefulBatchLogic
-from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
-from bytewax.recovery import RecoveryConfig, init_db_dir
-
 from streamsd.core.report import JsonValue
 from streamsd.flow.faults import Dead, dead
+from streamsd.flow.inherit import Held, inherit
+from streamsd.flow.layout import Layout
+from streamsd.flow.meeting import Meeting, Told, fewer
 from streamsd.flow.pipeline import Chunk, Counts, Front, say, spread
 from streamsd.flow.plan import FlowPlan
+from streamsd.flow.spec.words import RateLimit
 from streamsd.flow.standing import Standing
+from streamsd.flow.watermark import UNKNOWN
+from streamsd.flow.windows import SHARDS
+from streamsd.programs.flow.board import Column
+from streamsd.programs.flow.credit import Credit, weight_of_batch, weight_of_work
 from streamsd.programs.flow.figures import Figures, Meter, SourceFigures
 from streamsd.programs.flow.intake import Intake
 from streamsd.programs.flow.journal import JournalRoom
@@ -37,20 +33,18 @@ from streamsd.programs.flow.kept import KeptShard
 from streamsd.programs.flow.letters import as_batch
 from streamsd.programs.flow.life import Life
 from streamsd.programs.flow.limits import Bucket, Shares
+from streamsd.programs.flow.member import Member
 from streamsd.programs.flow.origins import Origins
 from streamsd.programs.flow.outlet import Outlet, RetiredOutlet
+from streamsd.programs.flow.peers import refuse_strangers
+from streamsd.programs.flow.sink_parts import DEAD, part_of, parts_of, sink_of, writer_of
 
-_DEAD = "dead"
 _MOST = 5000
 """Messages in one batch: more would only make results wait."""
-_NAP = timedelta(milliseconds=1)
 
 
 class Engine:
-    """One flow. `run` blocks until the sources end or the flow is stopped; everything else may be called meanwhile.
-
-    `plan` is replaced by `patch`, between two batches.
-    """
+    """`plan` is replaced by `patch`, between two batches."""
 
     def __init__(
         self,
@@ -60,50 +54,85 @@ class Engine:
         outlets: Mapping[str, Outlet],
         letters: Outlet,
         life: Life,
-        retired: Iterable[str] = (),
+        member: Member,
+        ever: Iterable[str] = (),
     ) -> None:
-        """`retired`: names of sinks that the stored state may know and that the flow has no longer."""
+        """`intakes`, `outlets`: those of this process. `letters`: where dead ones go; written to by the first process
+        alone. `ever`: all parts of sinks that the stored state may know."""
         self.life = life
-        self._retired = {name: RetiredOutlet() for name in retired if name not in outlets}
+        self.member = member
+        self.layout = Layout(plan.spec)
+        now = [part for process in range(member.of) for part in parts_of(self.layout, plan, process)]
+        self._all_parts = sorted({*now, *ever})
+        self._retired = {part: RetiredOutlet() for part in self._all_parts if part not in now and member.number == 0}
         self.figures = Figures(
             sources={name: SourceFigures() for name in intakes},
         )
         self.figures.sinks = {name: Meter() for name in outlets}
-        self.ended = False
-        """The sources came to their end, and everything is stored."""
+        self.closing = False
+        """The sources came to their end, everywhere."""
         self.standing = standing
         self._intakes = dict(intakes)
         self._outlets = dict(outlets)
         self._letters = letters
         self._counts = Counts()
-        self._front = Front(plan, self._counts)
-        self._limits = {name: Bucket(intake_limit(plan, name)) for name in intakes}
-        self._shares = {name: Shares(intake_limit(plan, name)) for name in intakes}
+        self._front = Front(plan, self._counts, list(intakes), grouped=member.of > 1)
+        self._limits = {name: Bucket(self._limit(plan, name)) for name in intakes}
+        self._shares = {name: Shares(self._limit(plan, name)) for name in intakes}
+        self._begun = False
+        self._foreign = Held(member.number, member.run, member.of)
+        self._taken: frozenset[tuple[int, int]] = frozenset()
+        self._floor = self._until = UNKNOWN
+        self.credit = Credit(member)
+        self._depth = 0
+        self._resting = False
+        self.epoch = 1.0
+        self._orderly: tuple[type[Exception], ...] = ()
+        self.fault: BaseException | None = None
+        """What a source, sink or step raised first: in a cluster Bytewax only says that something did."""
         self._next: tuple[FlowPlan, threading.Event] | None = None
         self._again: list[tuple[str, list[bytes]]] = []
         self._room: JournalRoom | None = None
         self._origins: Origins | None = None
         self._draining: set[str] = set()
+        self.turns = 0
         self.taps: list[Callable[[str, Sequence[Any]], None]] = []
 
     @property
     def plan(self) -> FlowPlan:
         return self._front.plan
 
-    def run(self, store: Path, epoch: float) -> None:
-        """`store`: a directory for the recovery store. Raises what a source, sink or step raised."""
+    def open(self, store: Path, epoch: float, orderly: tuple[type[Exception], ...]) -> None:
+        """`store`: the directory of the recovery store. `epoch`: seconds. `orderly`: how an end is told."""
+        self.epoch, self._orderly = epoch, orderly
         self._room, self._origins = JournalRoom(store / "shards"), Origins(store / "origins")
-        flow = Dataflow("flow")
-        stream = op.input("source", flow, _Source(self))
-        if self.plan.keyed is not None:
-            stream = op.stateful_batch("shards", stream, lambda state: _Shard(self, state))
-        stream = op.flat_map_batch("spread", stream, self._spread)
-        op.output("sinks", stream, _Sinks(self))
-        if not any(store.glob("part-*.sqlite3")):
-            store.mkdir(parents=True, exist_ok=True, mode=0o700)
-            init_db_dir(store, 1)  # type: ignore[no-untyped-call]  # a compiled module without types
-        interval, recovery = timedelta(seconds=epoch), RecoveryConfig(store)  # type: ignore[no-untyped-call]  # as above
-        run_main(flow, epoch_interval=interval, recovery_config=recovery)  # type: ignore[no-untyped-call]  # as above
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        """Around everything that Bytewax calls: whether we or it are at work, and what went wrong."""
+        self._depth += 1
+        self.turns += 1
+        try:
+            yield
+        except Exception as fault:
+            if not isinstance(fault, self._orderly):
+                self.fault = self.fault or fault
+            raise
+        finally:
+            self._depth -= 1
+
+    @property
+    def at_work(self) -> bool:
+        """Whether the flow's thread is in a source, step or sink, and does not wait for other processes there."""
+        return self._depth > 0 and not self._resting
+
+    def rest(self) -> None:
+        """Wait while the others have much to do before an epoch can end, and this process nothing."""
+        self._resting = True
+        while self.drained and self.credit.others_busy and not self.life.stopping.is_set() and self._next is None:
+            self.life.beat += 1
+            time.sleep(0.002)
+        self._resting = False
 
     def close(self) -> None:
         """Let go of sources and sinks, after the run."""
@@ -152,8 +181,8 @@ class Engine:
             self._next = None
             self._front.plan = plan
             for name, bucket in self._limits.items():
-                bucket.change(intake_limit(plan, name))
-                self._shares[name].change(intake_limit(plan, name))
+                bucket.change(self._limit(plan, name))
+                self._shares[name].change(self._limit(plan, name))
             self.figures.patched += 1
             done.set()
 
@@ -161,19 +190,53 @@ class Engine:
         """Have messages of a source processed once more, with the next batch."""
         self._again.append((source, messages))
 
+    def _limit(self, plan: FlowPlan, name: str) -> RateLimit | None:
+        """The rate limit of a source here: several processes that read from it have a part of it each."""
+        limit = plan.sources[name].spec.limit
+        return limit.part(self.member.of) if limit and self.layout.divided(name) else limit
+
     # --- the source's side
 
-    def begin(self, state: Any) -> None:
-        """Start the sources: anew, or from a stored state."""
-        positions: Mapping[str, Any] = {}
-        if state is not None:
-            standing, positions = state
-            self.standing.restore(standing)
-        for name, intake in self._intakes.items():
-            intake.start(positions.get(name))
+    def begun(self) -> bool:
+        """Start the sources: anew, or from the stored states, once all are there."""
+        if not self._begun:
+            states = self.member.states()
+            if states is not None:
+                self._begin(states)
+        return self._begun
 
-    def state(self) -> Any:
-        return self.standing.state(), {name: intake.position() for name, intake in self._intakes.items()}
+    @property
+    def has_begun(self) -> bool:
+        return self._begun
+
+    def _begin(self, states: list[Held | None]) -> None:
+        member = self.member
+        if member.addresses:
+            refuse_strangers(member.addresses)
+        self._begun = True
+        mine = inherit(states, member.number, member.of, member.run, self.layout.owner)
+        assert mine.foreign is not None
+        self._foreign, self._taken, self._floor, self._until = mine.foreign, mine.taken, mine.floor, mine.until
+        self.standing.inherit(mine)
+        for name, intake in self._intakes.items():
+            parts = {part: value for (source, part), value in mine.positions.items() if source == name}
+            intake.start((parts or None) if intake.in_parts else parts.get(""))
+        self._share()
+        member.tell(Column.READY, 1)
+
+    def held(self) -> Held:
+        """What this process stores, beside its shards and sinks."""
+        member, foreign = self.member, self._foreign
+        made = Held(member.number, member.run, member.of, floor=self._floor, until=self._until, taken=self._taken)
+        made.front, made.mark = self.standing.front(), self.standing.mark()
+        made.positions = dict(foreign.positions)
+        for name, intake in self._intakes.items():
+            position = intake.position()
+            parts = (position or {}) if intake.in_parts else {"": position}
+            made.positions.update({(name, part): (member.run, value) for part, value in parts.items()})
+        made.times = foreign.times | {n: (member.run, t) for n, t in self.standing.times().items()}
+        made.memories = foreign.memories | {n: (member.run, m) for n, m in self.standing.memories().items()}
+        return made
 
     def stored(self) -> None:
         """An epoch is safe."""
@@ -182,17 +245,40 @@ class Engine:
         for intake in self._intakes.values():
             intake.stored()
 
+    def inherited(self) -> list[tuple[str, Any]]:
+        """What a start has for the shards."""
+        return self._items([], [])
+
+    def quiet(self) -> bool:
+        """Nothing of this process is under way any more. Whether that is so everywhere, and the flow may end."""
+        self.member.tell(Column.QUIET, 1)
+        return self.member.board.all(Column.QUIET)
+
+    def _share(self) -> None:
+        """Tell the others how far event time has come here, and hear how far elsewhere."""
+        if self.member.of > 1:
+            mark, farthest = self._front.tell()
+            self.member.tell(Column.MARK, mark)
+            self.member.tell(Column.FARTHEST, farthest)
+            self._front.hear(*self.member.board.others(self.member.number))
+
     def gather(self) -> tuple[list[tuple[str, Any]], bool]:
         """Take what the sources have. Returns the items, and whether there were messages."""
         self._take_patch()
+        self._share()
+        self.life.beat += 1
         front = self._front
+        if self.member.of > 1 and self.credit.used_up:
+            return [], False
         now, monotonic = time.time_ns() // 1000, time.monotonic()
         rows: list[Any] = []
         letters: list[Dead] = []
         got = False
         while self._again:
             name, messages = self._again.pop(0)
-            made, more = front.take(name, Chunk("", messages), now, monotonic)
+            intake = self._intakes.get(name)
+            part = next(iter(intake.partitions() or ()), "") if intake is not None else ""
+            made, more = front.take(name, Chunk(part, messages), now, monotonic)
             rows += made
             letters += more
             got = True
@@ -201,7 +287,9 @@ class Engine:
             most = bucket.allowance(_MOST, monotonic)
             if most <= 0:
                 continue
-            front.expect(name, intake.partitions())
+            partitions = intake.partitions()
+            if partitions is not None:
+                front.expect(name, partitions)
             figures = self.figures.sources[name]
             for chunk in intake.poll(most):
                 size = sum(map(len, chunk.messages))
@@ -218,12 +306,11 @@ class Engine:
                 rows += made
                 letters += more
                 got = True
-        if not got:
+        if not got or self.member.of > 1:
             front.tick(now, monotonic)
         made, more = front.due(now)
         rows += made
         letters += more
-        self.life.beat += 1
         return self._items(rows, letters), got
 
     def _sized(self, name: str, chunk: Chunk) -> tuple[Chunk, list[Dead]]:
@@ -241,22 +328,47 @@ class Engine:
         return Chunk(chunk.partition, messages, metas), letters
 
     def finish(self) -> list[tuple[str, Any]]:
-        """The sources are at their end: what the open windows say."""
+        """All sources are at their end: what the open windows say."""
+        self._share()
         self._front.close()
         return self._items(*self._front.due(time.time_ns() // 1000, everything=True))
 
     def done(self) -> bool:
-        return all(intake.done() for intake in self._intakes.values())
+        """Whether nothing more comes from any source, here or elsewhere."""
+        if not all(intake.done() for intake in self._intakes.values()):
+            return False
+        self.member.tell(Column.DONE, 1)
+        return self.member.board.all(Column.DONE)
 
     def _items(self, rows: list[Any], letters: list[Dead]) -> list[tuple[str, Any]]:
-        items: list[tuple[str, Any]] = [(str(shard), (str(shard), work)) for shard, work in self._front.work()]
+        work = self._front.work()
+        if self.plan.keyed is None:
+            return [(DEAD, (rows, letters))] if rows or letters else []
+        merged = fewer(work).items() if self.member.of > 1 else work
+        items = [(str(shard), self._told(shard, one)) for shard, one in merged]
         if rows or letters:
-            passing = (rows, letters)
-            items.append((_DEAD, passing if self.plan.keyed is None else (None, passing)))
+            items.append((DEAD, self._told(SHARDS, (rows, letters))))
         self.figures.late = self._front.late + self._counts.late
         return items
 
+    def _told(self, shard: int, work: Any) -> Told:
+        member = self.member
+        to = member.board.owner(shard) if member.of > 1 else None
+        if to is None:
+            return Told(member.number, shard, work, floor=self._floor)
+        size = weight_of_work(work)
+        self.credit.give(to, size)
+        return Told(member.number, shard, work, size, self._floor)
+
     # --- shards and sinks
+
+    def shows(self, shard: int) -> None:
+        """A shard, or SHARDS for what passes by them, is in this process."""
+        self.member.board.own(self.member.number, shard)
+
+    def meeting(self, shard: KeptShard, floor: int | None) -> Meeting:
+        """Where the fronts of all processes tell the shard. `floor`: as it was stored."""
+        return Meeting(shard, self.member.of, UNKNOWN if floor is None else floor)
 
     def shard(self, name: str) -> KeptShard:
         assert self.plan.keyed is not None
@@ -288,8 +400,12 @@ class Engine:
     def said(self, said: Sequence[Any]) -> tuple[list[Any], list[Dead]]:
         return say(self.plan, said, time.time_ns() // 1000, self._counts)
 
-    def _spread(self, items: list[tuple[str, tuple[list[Any], list[Dead]]]]) -> Iterable[tuple[str, Any]]:
+    def spread(self, items: list[tuple[str, tuple[list[Any], list[Dead]]]]) -> Iterable[tuple[str, Any]]:
         """Results to batches of the sinks."""
+        with self.inside():
+            return self._spread_out(items)
+
+    def _spread_out(self, items: list[tuple[str, tuple[list[Any], list[Dead]]]]) -> list[tuple[str, Any]]:
         rows: list[Any] = []
         letters: list[Dead] = []
         for _, (more, dead_ones) in items:
@@ -306,19 +422,21 @@ class Engine:
                 batch, faults = plan.sinks[name].encode(results)
                 letters += [dead(fault, row) for fault, row in faults]
                 if batch.count:
-                    out.append((f"sink {name}", batch))
+                    out.append((part_of(self.layout, name, self.member.number), batch))
         if letters:
             self.figures.bury(Counter(letter.reason for letter in letters))
-            out.append((_DEAD, as_batch(letters)))
+            out.append((DEAD, as_batch(letters)))
+        for part, batch in out:
+            self.credit.give(writer_of(self.layout, part), weight_of_batch(batch))
         return out
 
     def outlet(self, part: str) -> tuple[Outlet, Any]:
         """A sink, and the meter of its results (None for the dead letters)."""
-        if part == _DEAD:
+        if part == DEAD:
             return self._letters, None
-        name = part.removeprefix("sink ")
-        if name in self._retired:
-            return self._retired[name], None
+        if part in self._retired:
+            return self._retired[part], None
+        name = sink_of(part)
         return self._outlets[name], self.figures.sinks[name]
 
     def begin_outlet(self, part: str, outlet: Outlet, position: Any) -> None:
@@ -330,155 +448,10 @@ class Engine:
             self._origins.keep(part, outlet.flush())
 
     def parts(self) -> list[str]:
-        return sorted([_DEAD, *(f"sink {name}" for name in (*self._outlets, *self._retired))])
+        """Of the sinks, those that are written here."""
+        return [*parts_of(self.layout, self.plan, self.member.number), *self._retired]
 
-
-def intake_limit(plan: FlowPlan, name: str) -> Any:
-    return plan.sources[name].spec.limit
-
-
-class _Source(FixedPartitionedSource[Any, Any]):
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def list_parts(self) -> list[str]:
-        return ["all"]
-
-    def build_part(self, step_id: str, for_part: str, resume_state: Any) -> _Part:
-        return _Part(self._engine, resume_state)
-
-
-class _Part(StatefulSourcePartition[Any, Any]):
-    """All sources together: their positions, the step's memories and the windows' front are one state."""
-
-    def __init__(self, engine: Engine, state: Any) -> None:
-        self._engine = engine
-        self._idle = False
-        self._taken = False
-        """A state was taken; when we are asked again it is stored."""
-        self._since = False
-        """Something was given since the newest state was taken."""
-        self._closing = False
-        engine.begin(state)
-        self._looked = time.monotonic()
-
-    def next_batch(self) -> Iterable[Any]:
-        engine = self._engine
-        now = time.monotonic()
-        engine.figures.pauses.take(now, now - self._looked)
-        self._looked = now
-        if self._taken:
-            self._taken = False
-            engine.stored()
-        if self._closing:
-            if engine.drained:
-                raise StopIteration
-            engine.life.beat += 1
-            return []
-        if engine.life.stopping.is_set():
-            engine.life.beat += 1
-            if not self._since:
-                raise AbortExecution
-            self._idle = True
-            return []
-        items, got = engine.gather()
-        if not got and not items and engine.done():
-            self._closing = True
-            items = engine.finish()
-        self._idle = not got
-        self._since = self._since or got or bool(items)
-        return items
-
-    def next_awake(self) -> datetime | None:
-        return datetime.now(UTC) + _NAP if self._idle else None
-
-    def snapshot(self) -> Any:
-        self._taken = True
-        self._since = False
-        return self._engine.state()
-
-
-class _Shard(StatefulBatchLogic[Any, Any, Any]):
-    """One shard; or, under the key of what passes by, nothing. Bytewax does not say which, so the work does."""
-
-    def __init__(self, engine: Engine, state: Any) -> None:
-        self._engine = engine
-        self._name = ""
-        self._said_at = 0
-        self._shard: KeptShard | None = None
-        if state is not None:
-            self._name, held = state
-            self._shard = engine.shard(self._name)
-            self._shard.restore(held)
-            engine.draining(self._name, self._shard.due)
-
-    def on_batch(self, values: list[Any]) -> tuple[Iterable[Any], bool]:
-        out: list[Any] = []
-        for value in values:
-            if value[0] is None:
-                out.append(value[1])
-                continue
-            if self._shard is None:
-                self._name = value[0]
-                self._shard = self._engine.shard(self._name)
-            self._say(self._shard.apply(value[1]), out)
-        return out, StatefulBatchLogic.RETAIN
-
-    def on_notify(self) -> tuple[Iterable[Any], bool]:
-        out: list[Any] = []
-        if self._shard is not None and self._said_at != self._engine.looks:
-            self._say(self._shard.drain(), out)
-        return out, StatefulBatchLogic.RETAIN
-
-    def on_eof(self) -> tuple[Iterable[Any], bool]:
-        out: list[Any] = []
-        while self._shard is not None and self._shard.due:
-            self._say(self._shard.drain(), out)
-        return out, StatefulBatchLogic.RETAIN
-
-    def notify_at(self) -> datetime | None:
-        if self._shard is None or not self._shard.due:
-            return None
-        return datetime.now(UTC) + (_NAP if self._said_at == self._engine.looks else timedelta())
-
-    def _say(self, said: list[Any], out: list[Any]) -> None:
-        assert self._shard is not None
-        self._said_at = self._engine.looks
-        if said:
-            out.append(self._engine.said(said))
-        self._engine.draining(self._name, self._shard.due)
-
-    def snapshot(self) -> Any:
-        return None if self._shard is None else (self._name, self._shard.snapshot())
-
-
-class _Sinks(FixedPartitionedSink[Any, Any]):
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._places = {part: place for place, part in enumerate(engine.parts())}
-
-    def list_parts(self) -> list[str]:
-        return self._engine.parts()
-
-    def part_fn(self, item_key: str) -> int:
-        return self._places[item_key]
-
-    def build_part(self, step_id: str, for_part: str, resume_state: Any) -> _SinkPart:
-        return _SinkPart(self._engine, for_part, resume_state)
-
-
-class _SinkPart(StatefulSinkPartition[Any, Any]):
-    def __init__(self, engine: Engine, part: str, state: Any) -> None:
-        self._engine = engine
-        self._outlet, self._meter = engine.outlet(part)
-        engine.begin_outlet(part, self._outlet, state)
-
-    def write_batch(self, values: list[Any]) -> None:
-        for batch in values:
-            self._outlet.write(batch)
-            if self._meter is not None:
-                self._meter.count += batch.count
-
-    def snapshot(self) -> Any:
-        self._engine.settle()
-        return self._outlet.flush()
+    @property
+    def all_parts(self) -> list[str]:
+        """Of the sinks, those in all processes, in order."""
+        return self._all_parts

@@ -20,6 +20,8 @@ class Intake(ABC):
     """
 
     fault: str = ""
+    in_parts = False
+    """The position is a mapping of parts, which may be given to a flow's processes each alone."""
 
     @abstractmethod
     def start(self, position: Any) -> None:
@@ -40,9 +42,9 @@ class Intake(ABC):
         """Whether nothing will ever come any more."""
         return False
 
-    def partitions(self) -> Sequence[str]:
-        """The names of its partitions as far as they are known; empty for a source of one."""
-        return ()
+    def partitions(self) -> Sequence[str] | None:
+        """The names of its partitions that are read here; None for a source of one, and while they are not known."""
+        return None
 
     def figures(self) -> Mapping[str, JsonValue]:
         """For the report."""

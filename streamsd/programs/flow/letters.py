@@ -58,6 +58,11 @@ class Cabinet:
         self._path = path
         self._replayed = replayed
 
+    @classmethod
+    def of(cls, letters: Path, state: Path) -> Cabinet:
+        """The cabinet of a flow with this state directory."""
+        return cls(letters, state / "replayed.json")
+
     def open_letters(
         self, after: tuple[int, int] | None = None
     ) -> Iterator[tuple[tuple[int, int], dict[str, Any], bytes]]:

@@ -1,18 +1,15 @@
-"""One flow in this process: reads its spec, compiles it, runs it, reports, takes requests, stops on a signal."""
+"""A flow in this process, or one process of several: compiles it, runs it, reports, answers, stops on a signal."""
 
 from __future__ import annotations
 
 import gc
 import json
-import os
 import resource
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -23,18 +20,24 @@ from pydantic import ValidationError
 
 from streamsd.core.diagnostics import ProblemsError, dotted
 from streamsd.core.report import JsonValue, Report, write_report
-from streamsd.flow.checks import SHAPE_FILE, changed_words, fits
 from streamsd.flow.compiler import compile_flow, problems_of
+from streamsd.flow.layout import Layout
+from streamsd.flow.plan import FlowPlan
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.split import digest, joined, split
 from streamsd.flow.standing import Standing
+from streamsd.programs.flow import graph
+from streamsd.programs.flow.board import Column
 from streamsd.programs.flow.control import Control
 from streamsd.programs.flow.ends import Around, Place, intake_of, outlet_of
 from streamsd.programs.flow.engine import Engine
 from streamsd.programs.flow.journal import JournalDamaged
 from streamsd.programs.flow.letters import Cabinet
 from streamsd.programs.flow.life import Life, Stopping
+from streamsd.programs.flow.member import Member
+from streamsd.programs.flow.sink_parts import parts_of
 from streamsd.programs.flow.sinks.file import FileOutlet
+from streamsd.programs.flow.store import InUse, Mismatch, Store
 
 _EPOCH_LATE = 10.0
 """Seconds beyond an epoch after which a flow that does not store its state is called degraded."""
@@ -55,40 +58,78 @@ class Setting:
     around: Around = Around()
 
 
-class Mismatch(Exception):
-    """The stored state is of another shape of the flow."""
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is made before a flow runs; processes that are forked then share it. `sinks`: all parts of sinks that the
+    stored state may know."""
+
+    plan: FlowPlan
+    standing: Standing
+    store: Store
+    sinks: Sequence[str]
+
+    @property
+    def letters(self) -> Path:
+        """The dead letters' file."""
+        path = self.plan.spec.dead_letter.path
+        return self.standing.base / path if path else self.store.state / "dead.ndjson"
+
+
+def prepare(spec: FlowSpec, setting: Setting) -> Prepared:
+    """ProblemsError when the spec is wrong, Mismatch when the state does not fit it."""
+    standing = Standing(setting.base)
+    plan = compile_flow(spec, standing, setting.base)
+    store = Store(spec, setting.state, plan.state_shape, setting.reset)
+    layout = Layout(spec)
+    parts = [part for process in range(layout.of) for part in parts_of(layout, plan, process)]
+    return Prepared(plan, standing, store, store.sink_parts(parts))
+
+
+_tag: dict[str, object] = {}
+
+
+def number_log(process: int) -> None:
+    """From now on each line tells which process it is from."""
+    _tag["process"] = process
 
 
 def log(event: str, **fields: object) -> None:
     """One JSON object a line, on the standard error: the standard output may be a sink."""
-    print(json.dumps({"event": event, **fields}, default=str), file=sys.stderr, flush=True)
+    print(json.dumps({"event": event, **_tag, **fields}, default=str), file=sys.stderr, flush=True)
+
+
+def widen_limits() -> None:
+    """A thousand connections are a thousand descriptors: as many as the host allows."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class Runner:
-    """Runs one flow. `run` returns the exit code: 0 ended or stopped, 1 failed, 2 the spec or the state is wrong."""
+    """Runs one flow, or as one of several processes its part of it. `run` returns the exit code: 0 ended or stopped, 1
+    failed, 2 the spec or the state is wrong, 3 another process of the flow is gone."""
 
-    def __init__(self, spec: FlowSpec, setting: Setting) -> None:
+    def __init__(
+        self, spec: FlowSpec, setting: Setting, prepared: Prepared | None = None, member: Member | None = None
+    ) -> None:
         self.spec = spec
         self.setting = setting
         self.life = Life()
+        self._prepared = prepared
+        self._member = member
         self._live = digest(split(spec)[1])
         self._ready = False
         self._failure: tuple[str, str] | None = None
         self._complete = False
         self._engine: Engine | None = None
-        self._started = time.monotonic()
         self._lock = threading.Lock()
         self._report_wanted = threading.Event()
-        self._temporary: str | None = None
 
     # --- the whole course
 
     def run(self) -> int:
         # Short turns of the interpreter's lock: a client's thread must not hold up the flow's for 5 ms.
         sys.setswitchinterval(0.0005)
-        # A thousand connections are a thousand descriptors: as many as the host allows.
-        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        widen_limits()
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         control = Control(self.setting.control, self._handle) if self.setting.control else None
@@ -99,19 +140,24 @@ class Runner:
         finally:
             if control:
                 control.close()
-            if self._temporary:
-                shutil.rmtree(self._temporary, ignore_errors=True)
+            if self._prepared and self._member is None:
+                self._prepared.store.close()
 
     def _run(self) -> int:
         try:
-            engine = self._build()
+            self._prepared = prepared = self._prepared or prepare(self.spec, self.setting)
+            engine = self._build(prepared)
         except ProblemsError as fault:
             return self._refuse("InvalidSpec", "; ".join(f"{dotted(p.path)}: {p.message}" for p in fault.problems))
         except Mismatch as fault:
             return self._refuse("StateMismatch", str(fault))
+        except InUse as fault:
+            return self._failed(fault)
         self._engine = engine
         threading.Thread(target=self._report_on, name="report", daemon=True).start()
-        return self._drive(engine)
+        if self._member is not None:
+            threading.Thread(target=self._pulse, args=(engine, self._member), name="pulse", daemon=True).start()
+        return self._drive(engine, prepared.store)
 
     def _refuse(self, reason: str, message: str) -> int:
         """Say what is wrong, and stay until stopped: starting again would not help."""
@@ -124,62 +170,40 @@ class Runner:
                 self._report()
         return 2
 
-    def _build(self) -> Engine:
-        setting = self.setting
-        standing = Standing(setting.base)
-        plan = compile_flow(self.spec, standing, setting.base)
-        self._store(plan.state_shape)
-        place = Place(setting.name, setting.base, self._state, self.life, setting.around)
-        intakes = {name: intake_of(source, place) for name, source in plan.sources.items()}
-        outlets = {name: outlet_of(sink, place) for name, sink in plan.sinks.items()}
-        return Engine(plan, standing, intakes, outlets, self._letters(), self.life, self._sinks_ever(outlets))
-
-    def _sinks_ever(self, now: Iterable[str]) -> list[str]:
-        """The sinks that this generation of the state has known: Bytewax refuses a state of one that there is not."""
-        written = self._recovery / "sinks.json"
-        ever = set(json.loads(written.read_text())) if written.exists() else set()
-        if not ever >= set(now):
-            part = written.with_suffix(".part")
-            part.write_text(json.dumps(sorted(ever | set(now))))
-            os.replace(part, written)
-        return sorted(ever)
-
-    def _letters(self) -> FileOutlet:
-        dead = self.spec.dead_letter
-        path = self.setting.base / dead.path if dead.path else self._state / "dead.ndjson"
-        self._letters_path = path
+    def _build(self, prepared: Prepared) -> Engine:
+        setting, plan, store = self.setting, prepared.plan, prepared.store
+        member = self._member or Member.alone(store.run, store.ever)
+        layout = Layout(plan.spec)
+        place = Place(setting.name, setting.base, store.state, self.life, layout, member.number, setting.around)
+        intakes = {name: intake_of(plan.sources[name], place) for name in layout.sources(member.number)}
+        outlets = {
+            name: outlet_of(sink, place)
+            for name, sink in plan.sinks.items()
+            if layout.sink(name) in (None, member.number)
+        }
         # Private: they hold messages whole, whatever is in them.
-        return FileOutlet(path, dead.max_size.bytes, 1, self.life, mode=0o600)
+        letters = FileOutlet(prepared.letters, self.spec.dead_letter.max_size.bytes, 1, self.life, mode=0o600)
+        return Engine(plan, prepared.standing, intakes, outlets, letters, self.life, member, prepared.sinks)
 
-    def _store(self, shape: str) -> None:
-        """Find the recovery store of this generation, or begin one."""
-        recovery = self.spec.recovery
-        if self.setting.state is None or not recovery.enabled:
-            self._temporary = tempfile.mkdtemp(prefix="streamsd-flow-")
-        self._state = self.setting.state or Path(self._temporary or "")
-        root = Path(self._temporary) if self._temporary else self._state
-        self._recovery = root / f"generation-{recovery.generation}"
-        if self.setting.reset:
-            shutil.rmtree(self._recovery, ignore_errors=True)
-        self._recovery.mkdir(parents=True, exist_ok=True, mode=0o700)
-        written = self._recovery / SHAPE_FILE
-        if written.exists() and not fits(written.read_text(), shape):
-            words = changed_words(written.read_text(), shape)
-            raise Mismatch(
-                f"{words}: the state that is stored does not fit; "
-                f"set recovery.generation to {recovery.generation + 1} to begin with an empty state"
-            )
-        part = written.with_suffix(".part")
-        part.write_text(shape)
-        os.replace(part, written)
+    def _pulse(self, engine: Engine, member: Member) -> None:
+        """Tell the others that this process lives and what it does, and hear that the flow is to stop."""
+        while True:
+            member.tell(Column.BEAT, self.life.beat)
+            member.tell(Column.EPOCHS, engine.figures.epochs)
+            member.tell(Column.INSIDE, int(engine.at_work))
+            member.tell(Column.TURNS, engine.turns)
+            member.tell(Column.PULSE, time.monotonic_ns() // 1_000_000)
+            if any(member.board.column(Column.STOPPING)):
+                self.life.stop()
+            time.sleep(0.1)
 
-    def _drive(self, engine: Engine) -> int:
+    def _drive(self, engine: Engine, store: Store) -> int:
         """Run until the end. The flow has a thread of its own: this one takes the signals."""
         outcome: list[BaseException] = []
 
         def work() -> None:
             try:
-                engine.run(self._recovery, self.spec.recovery.epoch.seconds)
+                graph.run(engine, store.recovery, self.spec.epoch_seconds)
             except BaseException as fault:  # noqa: BLE001  # whatever ends the flow is told by the thread that waits
                 outcome.append(fault)
 
@@ -194,8 +218,13 @@ class Runner:
         while thread.is_alive():
             thread.join(0.2)
         engine.close()
-        if outcome and not isinstance(_cause(outcome[0]), Stopping):
-            return self._failed(outcome[0])
+        if outcome:
+            fault = engine.fault or outcome[0]
+            if self._member is not None and engine.fault is None and not self.life.stopping.is_set():
+                log("flow-abandoned", message="another process of the flow is gone")
+                return 3
+            if not isinstance(_cause(fault), Stopping) and (engine.fault or self._member is None):
+                return self._failed(fault)
         if not self.life.stopping.is_set():
             self._complete = True
             log("flow-complete", **engine.figures.observed())
@@ -213,22 +242,30 @@ class Runner:
         if isinstance(cause, JournalDamaged):
             again = self.spec.recovery.generation + 1
             hint = f"set recovery.generation to {again} to begin with an empty state"
+            if self._member is not None:
+                self._member.fail("StateDamaged", f"{cause}; {hint}")
+                return 2
             return self._refuse("StateDamaged", f"{cause}; {hint}")
         self._failure = ("FlowFailed", f"{type(cause).__name__}: {cause}")
         log("flow-failed", error=type(cause).__name__, message=str(cause))
         self._ready = False
         self._report()
+        if self._member is not None:
+            self._member.fail(*self._failure)
         return 1
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.life.stop()
+        if self._member is not None:
+            self._member.tell(Column.STOPPING, 1)
 
     # --- requests
 
     def _handle(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         match request.get("do"):
             case "status":
-                return {"ok": True, "live": self._live, "observed": self._observed()}
+                trouble = self._failure or self._trouble()
+                return {"ok": True, "live": self._live, "observed": self._observed(), "trouble": trouble}
             case "patch":
                 return self._patch(request.get("live"))
             case "tap":
@@ -236,7 +273,7 @@ class Runner:
             case "dead":
                 return {"ok": True, **self._cabinet().summary(int(request.get("count", 10)))}
             case "replay":
-                return self._replay()
+                return self._replay(request.get("until"))
             case "stop":
                 self.life.stop()
                 return {"ok": True}
@@ -268,11 +305,13 @@ class Runner:
         return {"ok": True, "live": self._live}
 
     def _cabinet(self) -> Cabinet:
-        return Cabinet(self._letters_path, self._state / "replayed.json")
+        assert self._prepared is not None
+        return Cabinet.of(self._prepared.letters, self._prepared.store.state)
 
-    def _replay(self) -> Mapping[str, Any]:
+    def _replay(self, until: Any) -> Mapping[str, Any]:
         """Process dead letters once more. They count as replayed when what came of them is stored; those that fail
-        again are new letters. `left`: those that are no message of a source, or were cut."""
+        again are new letters. `left`: those that are no message of a source, or were cut. `until`: one of several
+        processes takes the letters of its own sources up to there, and somebody else keeps count."""
         engine = self._engine
         if engine is None or self._complete:
             return {"error": "the flow does not run, or is at its end"}
@@ -282,20 +321,22 @@ class Runner:
         for place, found, raw in cabinet.open_letters():
             last = place
             source = str(found.get("source", ""))
-            if source in engine.plan.sources and "cut_from" not in found:
+            if source not in engine.plan.sources or "cut_from" in found:
+                left += 1
+            elif engine.layout.owner(source, "") == engine.member.number:
                 by_source.setdefault(source, []).append(raw)
                 count += 1
-            else:
-                left += 1
+            if until is not None and list(place) == until:
+                break
         # Two more epochs: the one that runs may have taken its state before the messages came.
         goal = engine.figures.epochs + 2
         for source, messages in by_source.items():
             engine.replay(source, messages)
-        end = time.monotonic() + self.spec.recovery.epoch.seconds * 2 + 30
+        end = time.monotonic() + self.spec.epoch_seconds * 2 + 30
         while by_source and engine.figures.epochs < goal:
             if time.monotonic() > end or self.life.stopping.wait(0.02):
                 return {"error": "the flow did not store the results in time: the letters may be replayed again"}
-        if last is not None:
+        if last is not None and until is None:
             cabinet.set_mark(last)
         return {"ok": True, "replayed": count, "left": left}
 
@@ -367,7 +408,7 @@ class Runner:
         if faults:
             return faults[0]
         age = time.monotonic() - engine.figures.stored_at
-        if age > self.spec.recovery.epoch.seconds + _EPOCH_LATE:
+        if age > self.spec.epoch_seconds + _EPOCH_LATE:
             return "EpochLate", f"the state was stored {age:.0f} s ago: a sink or step holds everything up"
         return "", ""
 

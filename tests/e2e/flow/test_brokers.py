@@ -188,24 +188,26 @@ def test_wrong_credentials_and_a_closed_port_are_told(flow, mosquitto, tmp_path)
     until(lambda: "refused" in one.report().message, "a report that says that nobody listens")
 
 
-def test_kafka_to_kafka_with_kills_has_every_record_once_in_the_windows(flow, kafka):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_kafka_to_kafka_with_kills_has_every_record_once_in_the_windows(flow, kafka, processes):
     from confluent_kafka import Producer
 
-    count = 12_000
+    count, topic = 12_000, f"numbers-{processes}"
     producer = Producer({"bootstrap.servers": kafka, "log_level": 0})
     for i in range(count):
         while True:
             try:
-                producer.produce("numbers", json.dumps({"i": i, "ts": i}), partition=i % 4)
+                producer.produce(topic, json.dumps({"i": i, "ts": i}), partition=i % 4)
                 break
             except BufferError:
                 producer.poll(0.1)
         producer.poll(0)
     producer.flush(60)
-    source = {"kafka": {"brokers": [kafka], "topics": ["numbers"], "group": "flow"}, "limit": {"messages": 8000}}
+    source = {"kafka": {"brokers": [kafka], "topics": [topic], "group": "flow"}, "limit": {"messages": 8000}}
     window = {"tumbling": "1s", "time": "ts", "lateness": "5s", "emit": {"n": "count()", "total": "sum(i)"}}
     one = flow(
         {
+            "processes": processes,
             "source": source,
             "schema": {"i": "int", "ts": "time_ms"},
             "steps": [{"window": window}],
@@ -222,6 +224,9 @@ def test_kafka_to_kafka_with_kills_has_every_record_once_in_the_windows(flow, ka
         one.kill()
     one.start()
     one.until(lambda seen: len(one.lines("out.ndjson")) >= 6, "windows")
+    if processes == 2:
+        parts = one.observed()["processes"]
+        assert min(part["messages"] for part in parts) > 0, "each reads partitions of its own"
     # Windows close when every partition has passed them: the newest five seconds stay open.
     assert one.stop() == 0
     found = one.lines("out.ndjson")

@@ -72,6 +72,7 @@ def test_a_flow_is_one_process_whose_files_hold_its_spec(context, tmp_path):
         (changed(sink={"file": {"path": "new.ndjson"}, "when": "n > 1"}), False, True),
         (changed(steps=[{"filter": "temp_c > 0"}, {"window": {**WINDOW, "tumbling": "2s"}}]), True, True),
         (changed(recovery={"generation": 2}), False, True),
+        (changed(processes=2), False, True),
     ],
 )
 def test_steps_limits_and_conditions_are_live_and_the_rest_restarts(context, tmp_path, spec, live, restarts):
@@ -87,6 +88,7 @@ def test_what_is_written_on_the_fields_is_what_a_change_costs():
     assert cost(changed(description="x")) == {OnChange.NONE}
     assert cost(changed(steps=[{"window": WINDOW}])) == {OnChange.PATCH}
     assert cost(changed(sink={"file": {"path": "out.ndjson"}})) == {OnChange.PATCH}
+    assert cost(changed(processes=2)) == {OnChange.RESTART}
     assert cost(changed(source={"tcp": {"listen": "127.0.0.1:9000"}, "limit": {"messages": 5}})) == {OnChange.PATCH}
     assert cost(changed(source={"tcp": {"listen": "127.0.0.1:1"}, "limit": {"messages": 100}})) == {OnChange.RESTART}
 

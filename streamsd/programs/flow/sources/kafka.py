@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, TopicPartition
@@ -24,18 +24,22 @@ _TIMEOUT = 5.0
 
 
 class KafkaIntake(Intake):
-    """Partitions are taken by assignment, all of them: two flows of one group would each get everything. The position
-    is the next offset of each partition; it is committed too, so that lag can be watched with Kafka's own tools."""
+    """Partitions are taken by assignment: all of them, or, of a flow of several processes, those for which `mine` is
+    true. Two flows of one group would each get everything. The position is the next offset of each partition; it is
+    committed too, so that lag can be watched with Kafka's own tools."""
 
-    def __init__(self, spec: KafkaSource, place: Place) -> None:
+    in_parts = True
+
+    def __init__(self, spec: KafkaSource, place: Place, mine: Callable[[str], bool]) -> None:
         self._spec = spec
+        self._mine = mine
         self._place = place
         self._consumer: Any = None
         self._offsets: dict[str, int] = {}
         self._marked: dict[str, int] = {}
         self._committed: dict[str, int] = {}
         self._assigned: dict[str, TopicPartition] = {}
-        self._looked = -_LOOK
+        self._looked: float | None = None
         self._backoff = Backoff(0.2, 10.0)
         self._complaints = Complaints(spec.brokers)
         self._next_try = 0.0
@@ -58,7 +62,8 @@ class KafkaIntake(Intake):
     def _look(self) -> None:
         """Assign what partitions there are."""
         now = time.monotonic()
-        if now < self._next_try or now - self._looked < (_LOOK_LOST if self._complaints.lost else _LOOK):
+        look = _LOOK_LOST if self._complaints.lost else _LOOK
+        if now < self._next_try or (self._looked is not None and now - self._looked < look):
             return
         try:
             found = self._partitions()
@@ -67,13 +72,13 @@ class KafkaIntake(Intake):
             self.fault = self._complaints.lost or f"{','.join(self._spec.brokers)}: {fault.args[0].str()}"
             self._next_try = now + (self._backoff.next() or 0.2)
             return
-        self._looked = now
+        first, self._looked = self._looked is None, now
         self._backoff.reset()
-        fresh = [part for part in found if _name(part) not in self._assigned]
+        fresh = [part for part in found if _name(part) not in self._assigned and self._mine(_name(part))]
         for part in fresh:
             known = self._offsets.get(_name(part))
             # A partition that came later is read from its beginning: nothing of it was seen.
-            begin = OFFSET_END if self._spec.start == "latest" and not self._assigned else OFFSET_BEGINNING
+            begin = OFFSET_END if self._spec.start == "latest" and first else OFFSET_BEGINNING
             part.offset = known if known is not None else begin
         if fresh:
             if self._assigned:
@@ -125,8 +130,8 @@ class KafkaIntake(Intake):
             self.fault = self._complaints.lost
         return [Chunk(name, messages, metas) for name, (messages, metas) in by_partition.items()]
 
-    def partitions(self) -> Sequence[str]:
-        return list(self._assigned)
+    def partitions(self) -> Sequence[str] | None:
+        return None if self._looked is None else list(self._assigned)
 
     def position(self) -> Any:
         self._marked = dict(self._offsets)

@@ -1,0 +1,120 @@
+"""A flow's state directory: the recovery store of its generation, and what is known of the runs before."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from bytewax.recovery import init_db_dir
+
+from streamsd.flow.checks import SHAPE_FILE, changed_words, fits
+from streamsd.flow.spec.flow import FlowSpec
+
+
+class Mismatch(Exception):
+    """The stored state is of another shape of the flow."""
+
+
+class InUse(Exception):
+    """Another run of the flow has not ended yet."""
+
+
+_LOCK_WITHIN = 20.0
+
+
+class Store:
+    """`state`: outlives restarts; None: nothing does. `recovery`: what belongs to one generation. `run`: counts the
+    starts; `ever`: how many processes there were at most."""
+
+    def __init__(self, spec: FlowSpec, state: Path | None, shape: str, reset: bool) -> None:
+        """Find the store, or begin one. Mismatch when it does not fit, InUse when somebody else has it."""
+        recovery = spec.recovery
+        self._temporary: str | None = None
+        if state is None or not recovery.enabled:
+            self._temporary = tempfile.mkdtemp(prefix="streamsd-flow-")
+        self.state = state or Path(self._temporary or "")
+        root = Path(self._temporary) if self._temporary else self.state
+        self.recovery = root / f"generation-{recovery.generation}"
+        try:
+            self._lock(self.state)
+            self._open(reset, shape, recovery.generation)
+        except BaseException:
+            self.close()
+            raise
+        known = self._read("runs.json", {"run": 0, "ever": 1})
+        self.run, self.ever = known["run"] + 1, max(known["ever"], spec.processes)
+        self._write("runs.json", {"run": self.run, "ever": self.ever})
+
+    def _lock(self, state: Path) -> None:
+        """Two runs of one state would each write over what the other stored. The lock is held as long as this process
+        and those that are forked from it live. InUse when it does not become free."""
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._held = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        end = time.monotonic() + _LOCK_WITHIN
+        while True:
+            try:
+                fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise InUse(f"another process holds the state in {state}") from None
+                time.sleep(0.02)
+
+    def _open(self, reset: bool, shape: str, generation: int) -> None:
+        if reset:
+            shutil.rmtree(self.recovery, ignore_errors=True)
+        self.recovery.mkdir(parents=True, exist_ok=True, mode=0o700)
+        written = self.recovery / SHAPE_FILE
+        if written.exists() and not fits(written.read_text(), shape):
+            words = changed_words(written.read_text(), shape)
+            raise Mismatch(
+                f"{words}: the state that is stored does not fit; "
+                f"set recovery.generation to {generation + 1} to begin with an empty state"
+            )
+        self._replace(written, shape)
+        if not any(self.recovery.glob("part-*.sqlite3")):
+            init_db_dir(self.recovery, 1)  # type: ignore[no-untyped-call]  # a compiled module without types
+
+    def sink_parts(self, now: Iterable[str]) -> list[str]:
+        """The parts of sinks that this generation has known: Bytewax refuses a state of one that there is not."""
+        ever = set(self._read("sinks.json", []))
+        if not ever >= set(now):
+            ever |= set(now)
+            self._write("sinks.json", sorted(ever))
+        return sorted(ever)
+
+    def handover(self) -> Path:
+        """A new, empty, private directory for this run."""
+        for old in self.recovery.glob("run-*"):
+            shutil.rmtree(old, ignore_errors=True)
+        made = self.recovery / f"run-{self.run}"
+        made.mkdir(mode=0o700)
+        return made
+
+    def close(self) -> None:
+        """Remove what was to last no longer than the run, and give the rest back."""
+        os.close(self._held)
+        if self._temporary:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _read(self, name: str, without: Any) -> Any:
+        try:
+            return json.loads((self.recovery / name).read_text())
+        except FileNotFoundError:
+            return without
+
+    def _write(self, name: str, value: Any) -> None:
+        self._replace(self.recovery / name, json.dumps(value))
+
+    @staticmethod
+    def _replace(path: Path, text: str) -> None:
+        part = path.with_suffix(".part")
+        part.write_text(text)
+        os.replace(part, path)

@@ -1,0 +1,50 @@
+"""Who does what in a flow of several processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from streamsd.flow.checks import check_processes
+from streamsd.flow.layout import Layout
+from streamsd.flow.spec import FlowSpec
+
+FILES = {name: {"file": {"path": name}} for name in "abc"}
+WINDOW = {"window": {"tumbling": "1s", "key": "k", "emit": {"n": "count()"}}}
+
+
+def spec(**changes: Any) -> FlowSpec:
+    return FlowSpec.model_validate({"processes": 2, "sources": FILES, "sink": {"file": {"path": "out"}}, **changes})
+
+
+def test_sources_and_sinks_are_spread():
+    layout = Layout(spec())
+    assert [layout.sources(process) for process in range(2)] == [["a", "c"], ["b"]]
+    assert (layout.owner("b", ""), layout.owner("gone", "")) == (1, -1)
+    assert layout.sink("out") == 1
+
+
+def test_partitions_are_divided_and_brokers_written_to_by_all():
+    kafka = {"kafka": {"brokers": ["x:1"], "topics": ["t"], "group": "g"}}
+    layout = Layout(spec(sources={"a": FILES["a"], "k": kafka}, sink={"kafka": {"brokers": ["x:1"], "topic": "u"}}))
+    assert [layout.sources(process) for process in range(2)] == [["a", "k"], ["k"]]
+    assert [layout.owner("k", f"t/{number}") for number in range(4)] == [1, 0, 1, 0]
+    assert layout.sink("out") is None
+
+
+def test_what_must_see_all_messages_is_in_one_process():
+    layout = Layout(spec(steps=[{"dedupe": {"key": "k", "within": "1m"}}, WINDOW]))
+    assert [layout.sources(process) for process in range(2)] == [["a", "b", "c"], []]
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"steps": [WINDOW, {"throttle": {"rate": 1}}]}, ("steps", 1, "throttle")),
+        ({"sink": {"file": {"path": "out"}, "steps": [{"throttle": {"rate": 1}}]}}, ("sink", "steps", 0, "throttle")),
+    ],
+)
+def test_a_throttle_of_a_part_of_the_results_is_refused(changes, path):
+    assert [problem.path for problem in check_processes(spec(**changes))] == [path]
+    assert list(check_processes(spec(**changes, processes=1))) == []
