@@ -58,10 +58,11 @@ class Flow:
         (self.directory / "spec.json").write_text(json.dumps(held))
         (self.directory / "live.json").write_text(json.dumps(live))
 
-    def start(self) -> Flow:
+    def start(self, *before: str) -> Flow:
+        """`before`: a command that runs the flow's."""
         (self.directory / "report.json").unlink(missing_ok=True)
         here = self.directory
-        argv = [sys.executable, "-m", "streamsd.programs.flow", "--name", "t", "--base", str(here)]
+        argv = [*before, sys.executable, "-m", "streamsd.programs.flow", "--name", "t", "--base", str(here)]
         argv += ["--spec", str(here / "spec.json"), "--live", str(here / "live.json"), "--state", str(here / "state")]
         argv += ["--report", str(here / "report.json"), "--control", str(self.control)]
         with (here / "log").open("ab") as log:

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import socket
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import pytest
 
 from tests.e2e.flow.processes import PATIENCE, Flow, until
 from tests.e2e.flow.test_recovery import SCHEMA, WINDOW, found, windows, write_input
+from tests.programs_needed import need
 
 Windows = dict[tuple[str, int], tuple[int, int, int]]
 
@@ -108,6 +110,26 @@ def test_a_process_that_is_frozen_is_noticed_and_nothing_is_lost(flow, tmp_path)
     assert one.report().reason == "GroupStalled"
     assert "process 1 is stopped" in one.report().message
     assert not Path(f"/proc/{frozen}").exists()
+    one.start()
+    one.complete()
+    assert found(one.lines("out.ndjson")) == wanted
+
+
+@pytest.mark.slow
+def test_a_connection_that_is_cut_is_noticed_and_nothing_is_lost(flow, tmp_path):
+    for program in ("unshare", "nsenter", "ip"):
+        need(program)
+    if os.getuid() != 0:
+        pytest.skip("a network namespace needs root")
+    wanted = inputs(tmp_path / "flow", "ab", 9000, 6)
+    one: Flow = flow(spec_of("ab", 2))
+    one.start("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+    one.until(lambda seen: messages(seen) > 3000, "progress")
+    assert one.process is not None
+    cut = ["nsenter", "--target", str(one.process.pid), "--net", "ip", "link", "set", "lo", "down"]
+    subprocess.run(cut, check=True)
+    assert one.process.wait(PATIENCE) == 1, "the group gave up"
+    assert "a connection between them is cut" in one.report().message
     one.start()
     one.complete()
     assert found(one.lines("out.ndjson")) == wanted
