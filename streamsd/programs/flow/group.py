@@ -178,7 +178,7 @@ class Group:
                     self._end_all()
                     break
             else:
-                stalled = watch.look(time.monotonic())
+                stalled = watch.look(time.monotonic(), self._ended)
                 if stalled:
                     return self._fail("GroupStalled", stalled)
             if not tidy and self._board.all(Column.READY):

@@ -6,7 +6,7 @@ the others wait, without a word.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from streamsd.programs.flow.board import Board, Column
@@ -28,15 +28,15 @@ class Watch:
         self._ticks = [0] * len(pids)
         self._alive = [now] * len(pids)
 
-    def look(self, now: float) -> str:
-        """What is wrong, in words, or nothing. `now`: seconds of the monotonic clock."""
-        return self._frozen(now) or self._waiting(now)
+    def look(self, now: float, ended: Collection[int]) -> str:
+        """What is wrong, in words, or nothing. `now`: monotonic seconds. `ended`: processes at their end."""
+        return self._frozen(now, ended) or self._waiting(now)
 
-    def _frozen(self, now: float) -> str:
+    def _frozen(self, now: float, ended: Collection[int]) -> str:
         """A process whose threads do not run at all: it is stopped, or hangs in the kernel."""
         for process, pid in enumerate(self._pids):
             pulse = self._board.get(process, Column.PULSE) / 1000
-            if now - pulse < STALL:
+            if now - pulse < STALL or process in ended:
                 self._alive[process] = now
                 continue
             state, ticks = _state_of(pid)
