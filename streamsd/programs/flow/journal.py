@@ -86,9 +86,10 @@ def _records(data: bytes, length: int, path: Path) -> Iterator[bytes]:
     if len(data) < length:
         raise JournalDamaged(f"{path} ends at byte {len(data)} of {length}: the windows it holds are lost")
     while at < length:
-        size, check = _HEAD.unpack_from(data, at)
+        whole = at + _HEAD.size <= length
+        size, check = _HEAD.unpack_from(data, at) if whole else (0, 0)
         record = data[at + _HEAD.size : at + _HEAD.size + size]
-        if len(record) != size or zlib.crc32(record) != check:
+        if not whole or len(record) != size or zlib.crc32(record) != check:
             raise JournalDamaged(f"{path} is damaged at byte {at}: the windows it holds are lost")
         yield record
         at += _HEAD.size + size

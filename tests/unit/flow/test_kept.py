@@ -139,6 +139,8 @@ def test_a_journal_that_is_short_damaged_or_gone_is_told(tmp_path: Path) -> None
 
     with pytest.raises(JournalDamaged, match=f"ends at byte {longer} of {longer + 1}"):
         Journal.resume(path, longer + 1)
+    with pytest.raises(JournalDamaged, match="damaged at byte 12"):
+        Journal.resume(path, 12 + 3)  # within a record's head
     data = bytearray(path.read_bytes())
     data[12 + 8 + 2] ^= 1
     path.write_bytes(data)
