@@ -34,9 +34,14 @@ def plan(session: Session, out: Path | None) -> Exit:
         session.answer(answer)
     else:
         show_diagnostics(answer["diagnostics"])
-        click.echo("\n".join(plan_lines(answer)))
+        if not _refused(answer):
+            click.echo("\n".join(plan_lines(answer)))
         if out:
             click.echo(f"Saved: apply exactly this with `streamsd apply {out}`.")
-    if any(diagnostic["severity"] == "error" for diagnostic in answer["diagnostics"]):
+    if _refused(answer):
         return Exit.FAILED
     return Exit.CHANGES if answer["changes"] else Exit.OK
+
+
+def _refused(answer: PlanAnswer) -> bool:
+    return any(diagnostic["severity"] == "error" for diagnostic in answer["diagnostics"])

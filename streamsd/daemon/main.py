@@ -43,6 +43,7 @@ class Served(Protocol):
     async def stop(self) -> None: ...
 
 
+_LOOK_AT_AIR = 1.0
 _LOOK_AT_RUN_DIR = 2.0
 _GC_THRESHOLD = 20_000
 """New objects between two looks of the garbage collector; Python's 700 is meant for programs without a heap."""
@@ -155,7 +156,16 @@ class _Applies:
                     if refused.answer["error"] in ("would-interrupt", "internal-error"):
                         reason, message = refused.answer["error"], refused.answer["message"]
                         self._service.tell("apply-refused", reason=reason, message=message)
+                    if refused.answer["error"] == "would-interrupt":
+                        self._service.wait_for_the_air(refused.answer["message"])
                 return
+
+    async def off_air(self) -> None:
+        """Apply what had to wait, as soon as it need not."""
+        while True:
+            await asyncio.sleep(_LOOK_AT_AIR)
+            if self._service.may_go_on():
+                await self.now()
 
 
 async def _live(
@@ -170,6 +180,7 @@ async def _live(
     tasks: list[asyncio.Task[Any]] = [loop.create_task(service.stopped.wait()), loop.create_task(stop.wait())]
     tasks.append(loop.create_task(service.broken()))
     tasks.append(loop.create_task(_until_lost(is_ours)))
+    tasks.append(loop.create_task(apply.off_air()))
     background: set[asyncio.Task[None]] = set()
     if watcher:
         tasks.append(loop.create_task(watcher.run()))

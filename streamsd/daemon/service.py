@@ -25,6 +25,7 @@ from streamsd.core.answers import (
     StatusAnswer,
 )
 from streamsd.core.clock import Clock, rfc3339
+from streamsd.core.diagnostics import Diagnostic, Severity
 from streamsd.core.kind import OperationFault, Registry
 from streamsd.core.runtime import ProcessState, Runtime
 from streamsd.core.service import Refused
@@ -73,6 +74,9 @@ class DaemonService:
         self._refused = ""
         self._last_read = ""
         self._accepted: Candidate | None = None
+        self._on_air: frozenset[Address] = frozenset()
+        """What the newest refused apply would have interrupted."""
+        self._waits_for: frozenset[Address] = frozenset()
 
     async def broken(self) -> None:
         """Wait until the engine cannot go on: raises why. The daemon ends then, and the next one adopts what runs."""
@@ -204,6 +208,7 @@ class DaemonService:
     def _accept(self, candidate: Candidate) -> None:
         generation = candidate.generation
         assert generation is not None
+        self._waits_for = frozenset()
         self._problems = [d.to_json() for d in candidate.diagnostics]
         self._refused = ""
         current = self._reconciler.world.generation
@@ -238,6 +243,7 @@ class DaemonService:
         return True
 
     def _refuse(self, candidate: Candidate) -> None:
+        self._waits_for = frozenset()
         self._problems = [d.to_json() for d in candidate.diagnostics]
         errors = [d for d in candidate.diagnostics if d.severity == "error"]
         first = errors[0] if errors else None
@@ -259,15 +265,28 @@ class DaemonService:
 
     def _guard(self, plan: Plan) -> None:
         """Refuse what would interrupt something that is on the air."""
-        hit = []
+        hit = {}
         for action in plan.actions:
             for address in {action.address, *action.interrupts}:
                 seen = self._reconciler.world.measured.get(address)
                 if seen and seen.on_air and address in action.interrupts:
-                    hit.append(f"{address} ({seen.on_air}): {action.action.value} because {action.cause}")
+                    hit[address] = f"{address} ({seen.on_air}): {action.action.value} because {action.cause}"
+        self._on_air = frozenset(hit)
         if hit:
             hint = "apply with --allow-interrupt, or when it is off the air"
-            raise Refused(409, _error("would-interrupt", "; ".join(hit), hint))
+            raise Refused(409, _error("would-interrupt", "; ".join(hit.values()), hint))
+
+    def wait_for_the_air(self, why: str) -> None:
+        """The saved file was refused for what is on the air: it is to be applied when that has ended."""
+        self._waits_for = self._on_air
+        hint = "it is applied when that is off the air, or at once by `streamsd apply --allow-interrupt`"
+        held = Diagnostic("would-interrupt", f"the newest file waits: {why}", hint, severity=Severity.WARNING)
+        self._problems = [held.to_json()]
+
+    def may_go_on(self) -> bool:
+        """Whether a file waited for the air, and need not any longer."""
+        measured = self._reconciler.world.measured
+        return bool(self._waits_for) and not any(a in measured and measured[a].on_air for a in self._waits_for)
 
     async def _settle_or_roll_back(self, number: int, before: Candidate | None) -> str:
         deadline = self._clock.monotonic() + _SETTLE

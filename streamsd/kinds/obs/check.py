@@ -22,6 +22,7 @@ def check_spec(spec: ObsSpec) -> Iterator[Problem]:
     yield from _tracks(spec)
     yield from _sizes(spec)
     yield from _scenes(spec)
+    yield from _shown(spec)
     yield from _transitions(spec)
     for place, special in spec.special.items():
         at: FieldPath = ("special", place)
@@ -40,11 +41,6 @@ def check_spec(spec: ObsSpec) -> Iterator[Problem]:
 
 def check_collection(spec: ObsSpec, collection: Collection, audio: PulseDevice | None) -> Iterator[Problem]:
     """Problems that only the scenes' contents show."""
-    names = [content.key for content in collection.scenes]
-    names += [name for scenes in spec.collections.values() for name in scenes if name not in names]
-    for field, wanted in (("program", spec.program), ("preview", spec.preview)):
-        if wanted is not None and wanted not in names:
-            yield Problem("scene-not-listed", f"{wanted!r} is none of its scenes", name_hint(wanted, names), (field,))
     for device in collection.devices:
         if audio is None or device.server != audio.server:
             yield Problem(
@@ -65,6 +61,13 @@ def check_collection(spec: ObsSpec, collection: Collection, audio: PulseDevice |
                 name_hint(name, known, "known"),
                 ("transitions",),
             )
+
+
+def _shown(spec: ObsSpec) -> Iterator[Problem]:
+    names = list(dict.fromkeys([*spec.scenes, *(name for scenes in spec.collections.values() for name in scenes)]))
+    for field, wanted in (("program", spec.program), ("preview", spec.preview)):
+        if wanted is not None and wanted not in names:
+            yield Problem("scene-not-listed", f"{wanted!r} is none of its scenes", name_hint(wanted, names), (field,))
 
 
 def _patience(spec: ObsSpec) -> Iterator[Problem]:

@@ -367,8 +367,13 @@ class Runner:
     # --- the report
 
     def _report_on(self) -> None:
+        told = ("", "")
         while not self._complete and self._failure is None:
             self._report()
+            trouble = self._trouble()
+            if trouble != told:
+                told = trouble
+                log("flow-degraded", reason=trouble[0], message=trouble[1]) if trouble[0] else log("flow-mended")
             self._report_wanted.wait(1.0)
             engine = self._engine
             for table in engine.standing.tables() if engine else ():

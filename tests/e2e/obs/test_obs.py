@@ -145,11 +145,23 @@ def test_a_show_is_edited_live_and_interrupted_only_when_asked(host: Host) -> No
 
     assert len(list(recordings.iterdir())) == 2
 
+    # what has to wait for the air says so, and is applied when that is over
+    host.edit("output: 160x90", "output: 320x180")
+    host.until(lambda: _problems(host) == ["would-interrupt"], "status says that the file waits")
+    generation = host.json("status")["generation"]
+    _operate(host, "record-stop")
+    _converged(host, generation + 1)
+    assert _problems(host) == []
+
     # a clean end: nothing is left, and the recordings are whole
     obs = before["Obs/studio/obs"]
     assert host.cli("down").returncode == 0
     host.until(lambda: not alive(obs), "OBS has ended")
     assert all(_length(path) > 0 for path in recordings.iterdir())
+
+
+def _problems(host: Host) -> list[str]:
+    return [problem["code"] for problem in host.json("status")["problems"]]
 
 
 def _length(recording: Path) -> float:

@@ -151,7 +151,6 @@ def test_an_obs_of_somebody_elses_has_a_director_only(context: FakeContext) -> N
 
 
 PROBLEMS: dict[str, tuple[dict[str, Any], str]] = {
-    "a program that is no scene": ({"program": "nowhere"}, "scene-not-listed"),
     "a source that nobody defines": ({"sources": {}}, "source-unknown"),
     "a name twice": ({"sources": {"logo": RED, "red": {"color": {"color": "#111111"}}}}, "source-defined-twice"),
     "a special input's name": ({"special": {"mic_1": {"source": "x", "name": "red"}}}, "source-defined-twice"),
@@ -173,6 +172,7 @@ def test_scenes_that_do_not_fit_are_told(what: str, context: FakeContext) -> Non
 
 SPEC_PROBLEMS: dict[str, tuple[dict[str, Any], str]] = {
     "an output that OBS rounds": ({"output": "641x361"}, "output-size-odd"),
+    "a program that is no scene": ({"program": "nowhere"}, "scene-not-listed"),
     "a scene twice": ({"scenes": ["main", "main"]}, "scene-twice"),
     "tracks of the simple mode": ({"record": {"tracks": [1, 2]}}, "tracks-need-advanced"),
     "too little patience": ({"answer_within": "1s"}, "answer-within-short"),
