@@ -18,6 +18,7 @@ from Xlib.display import Display
 from streamsd.drivers.obs.collection_file import studio_of
 from streamsd.drivers.obs.importing import profile_of
 from streamsd.programs.director.client import Client
+from streamsd.programs.director.collection import CollectionFile
 from streamsd.programs.director.commands import plain
 from streamsd.programs.director.journal import Journal
 from streamsd.programs.director.model import Owned
@@ -199,7 +200,8 @@ def test_a_kind_changed_under_the_same_name_is_replaced(client: Client, reconcil
 
 
 def test_a_captured_display_that_starts_anew_is_seen_again(obs: Studio, client: Client) -> None:
-    session = Session(client, None, frozenset(), Journal())
+    # what the tests before have left goes too, and some of that only by the file
+    session = Session(client, CollectionFile(obs.instance.scenes), frozenset(), Journal())
 
     def doc(server: str) -> dict[str, Any]:
         settings = {"advanced": True, "server": server, "screen": 0}
