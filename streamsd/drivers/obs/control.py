@@ -18,7 +18,7 @@ class Directed:
     @property
     def control(self) -> Path:
         """The director's control socket."""
-        raise NotImplementedError  # the kind's own places say where
+        raise NotImplementedError  # not abstract: `Context.exports` takes a class that could be made
 
 
 class DirectorFault(Exception):

@@ -27,12 +27,12 @@ from streamsd.flow.windows import SHARDS
 from streamsd.programs.flow.board import Column
 from streamsd.programs.flow.credit import Credit, weight_of_batch, weight_of_work
 from streamsd.programs.flow.figures import Figures, Meter, SourceFigures
+from streamsd.programs.flow.gate import Gate
 from streamsd.programs.flow.intake import Intake
 from streamsd.programs.flow.journal import JournalRoom
 from streamsd.programs.flow.kept import KeptShard
 from streamsd.programs.flow.letters import as_batch
 from streamsd.programs.flow.life import Life
-from streamsd.programs.flow.limits import Bucket, Shares
 from streamsd.programs.flow.member import Member
 from streamsd.programs.flow.origins import Origins
 from streamsd.programs.flow.outlet import Outlet, RetiredOutlet
@@ -77,8 +77,7 @@ class Engine:
         self._letters = letters
         self._counts = Counts()
         self._front = Front(plan, self._counts, list(intakes), grouped=member.of > 1)
-        self._limits = {name: Bucket(self._limit(plan, name)) for name in intakes}
-        self._shares = {name: Shares(self._limit(plan, name)) for name in intakes}
+        self._gates = {name: Gate(name, self._limit(plan, name), self.figures.sources[name]) for name in intakes}
         self._begun = False
         self._foreign = Held(member.number, member.run, member.of)
         self._taken: frozenset[tuple[int, int]] = frozenset()
@@ -180,9 +179,8 @@ class Engine:
             plan, done = self._next
             self._next = None
             self._front.plan = plan
-            for name, bucket in self._limits.items():
-                bucket.change(self._limit(plan, name))
-                self._shares[name].change(self._limit(plan, name))
+            for name, gate in self._gates.items():
+                gate.change(self._limit(plan, name))
             self.figures.patched += 1
             done.set()
 
@@ -283,25 +281,17 @@ class Engine:
             letters += more
             got = True
         for name, intake in self._intakes.items():
-            bucket = self._limits[name]
-            most = bucket.allowance(_MOST, monotonic)
+            gate = self._gates[name]
+            most = gate.allowance(_MOST, monotonic)
             if most <= 0:
                 continue
             partitions = intake.partitions()
             if partitions is not None:
                 front.expect(name, partitions)
-            figures = self.figures.sources[name]
+            longest = self.plan.sources[name].spec.max_message.bytes
             for chunk in intake.poll(most):
-                size = sum(map(len, chunk.messages))
-                bucket.spend(len(chunk.messages), size)
-                figures.messages.count += len(chunk.messages)
-                figures.bytes += size
-                chunk, long = self._sized(name, chunk)
-                letters += long
-                chunk, excess = self._shares[name].admit(chunk, monotonic)
-                figures.limited += len(excess)
-                if excess and self._shares[name].dead:
-                    letters += [Dead("rate-limited", "too much of one sender", m, name) for m in excess]
+                chunk, refused = gate.admit(chunk, longest, monotonic)
+                letters += refused
                 made, more = front.take(name, chunk, now, monotonic)
                 rows += made
                 letters += more
@@ -312,20 +302,6 @@ class Engine:
         rows += made
         letters += more
         return self._items(rows, letters), got
-
-    def _sized(self, name: str, chunk: Chunk) -> tuple[Chunk, list[Dead]]:
-        """Without messages that are too long."""
-        most = self.plan.sources[name].spec.max_message.bytes
-        if not chunk.messages or max(map(len, chunk.messages)) <= most:
-            return chunk, []
-        fits = [len(message) <= most for message in chunk.messages]
-        words = f"longer than {most} bytes"
-        letters = [
-            Dead("too-long", words, m[:4096], name) for m, fit in zip(chunk.messages, fits, strict=True) if not fit
-        ]
-        messages = [m for m, fit in zip(chunk.messages, fits, strict=True) if fit]
-        metas = None if chunk.metas is None else [m for m, fit in zip(chunk.metas, fits, strict=True) if fit]
-        return Chunk(chunk.partition, messages, metas), letters
 
     def finish(self) -> list[tuple[str, Any]]:
         """All sources are at their end: what the open windows say."""

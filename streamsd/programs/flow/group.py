@@ -24,7 +24,7 @@ from types import FrameType
 from typing import Any
 
 from streamsd.core.diagnostics import ProblemsError, dotted
-from streamsd.core.report import JsonValue, Report, write_report
+from streamsd.core.report import JsonValue, Report
 from streamsd.flow.asking import ask
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.split import digest, joined, split
@@ -34,7 +34,7 @@ from streamsd.programs.flow.letters import Cabinet
 from streamsd.programs.flow.life import GRACE
 from streamsd.programs.flow.member import Member
 from streamsd.programs.flow.peers import free_addresses
-from streamsd.programs.flow.runner import Prepared, Runner, Setting, log, number_log, prepare, widen_limits
+from streamsd.programs.flow.runner import Prepared, Runner, Setting, log, number_log, prepare, publish, widen_limits
 from streamsd.programs.flow.store import InUse, Mismatch
 from streamsd.programs.flow.sums import together
 from streamsd.programs.flow.watch import Watch
@@ -344,10 +344,7 @@ class Group:
             message=message,
             observed=self._observed(),
         )
-        try:
-            write_report(self.setting.report, report)
-        except OSError as fault:
-            log("report-failed", message=str(fault))
+        publish(self.setting.report, report)
 
 
 def _messages(told: Mapping[str, Any] | None) -> int:

@@ -98,6 +98,14 @@ def log(event: str, **fields: object) -> None:
     print(json.dumps({"event": event, **_tag, **fields}, default=str), file=sys.stderr, flush=True)
 
 
+def publish(path: Path, report: Report) -> None:
+    """Write a report. One that cannot be written is no reason to end what runs."""
+    try:
+        write_report(path, report)
+    except OSError as fault:
+        log("report-failed", message=str(fault))
+
+
 def widen_limits() -> None:
     """A thousand connections are a thousand descriptors: as many as the host allows."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -399,10 +407,7 @@ class Runner:
             message=message,
             observed=self._observed(),
         )
-        try:
-            write_report(self.setting.report, report)
-        except OSError as fault:
-            log("report-failed", message=str(fault))
+        publish(self.setting.report, report)
 
     def _trouble(self) -> tuple[str, str]:
         """What does not go well now, or nothing."""

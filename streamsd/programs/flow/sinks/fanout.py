@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -58,8 +59,9 @@ class FanOutlet(Outlet):
                 self.fault = f"cannot listen on {self.spec.listen}: {fault.strerror or fault}"
                 await asyncio.sleep(1.0)
 
+    @abstractmethod
     async def serve(self, host: str, port: int) -> None:
-        raise NotImplementedError  # each protocol has its own
+        """Listen there. OSError when that cannot be."""
 
     def write(self, batch: Batch) -> None:
         self.place.network.soon(self._spread, batch.items)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -59,9 +60,9 @@ class _DaemonIntake(QueueIntake):
             except _ERRORS as fault:
                 self.fault = f"the daemon at {self._api}: {getattr(fault, 'strerror', None) or fault}"
 
+    @abstractmethod
     def _follow(self, backoff: Backoff) -> None:
         """Ask until the connection ends. OSError or ValueError when it does."""
-        raise NotImplementedError  # each has its own
 
     def _wanted(self, address: str) -> bool:
         return not self._only or address in self._only or address.partition("/")[0] in self._whole_kinds
