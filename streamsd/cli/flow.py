@@ -135,17 +135,25 @@ def explain_flow(session: Session, file: Path, name: str | None, code: bool) -> 
 
 @command("tap")
 @click.argument("name")
-@click.option("--count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many results.")
+@click.argument("step", required=False)
+@click.option("--count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many messages.")
 @click.option("--seconds", type=click.FloatRange(0.1, 60), default=10, show_default=True, help="How long to wait.")
-def tap_flow(session: Session, name: str, count: int, seconds: float) -> None:
-    """Show the next results of the running flow NAME, and their rate."""
-    answer = session.client.post(_operation(name, "tap"), {"count": count, "seconds": seconds})
+def tap_flow(session: Session, name: str, step: str | None, count: int, seconds: float) -> None:
+    """Show the next results of the running flow NAME, and their rate; or what leaves one STEP of it.
+
+    STEP is a number, from 1, or a place as `streamsd flow explain` names them: "source in", "sink out step 1". To look
+    costs the flow some speed there while it lasts, and no message.
+    """
+    asked: dict[str, int | float | str] = {"count": count, "seconds": seconds}
+    if step is not None:
+        asked["place"] = f"step {step}" if step.isdigit() else step
+    answer = session.client.post(_operation(name, "tap"), asked)
     if session.json:
         session.answer(answer)
         return
     for row in answer["rows"]:
         click.echo(json.dumps(row, ensure_ascii=False))
-    click.echo(f"{answer['rate']:g} results a second", err=True)
+    click.echo(f"{answer['rate']:g} {'messages' if step else 'results'} a second", err=True)
 
 
 @command("dlq")

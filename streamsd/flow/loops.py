@@ -81,7 +81,9 @@ class LoopBuilder:
             self.steps.step(step, path)
 
     def _custom(self, custom: Custom, path: FieldPath) -> None:
-        function = function_of(self._base / custom.file, custom.function, self._standing.files, path, self.problems)
+        function = self._standing.once(
+            lambda: function_of(self._base / custom.file, custom.function, self._standing.files, path, self.problems)
+        )
         schema = {name: read_type(kind) for name, kind in custom.schema_.items()} if custom.schema_ else None
         self.append()
         self._finish_part()

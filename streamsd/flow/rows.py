@@ -128,6 +128,12 @@ class Row:
             return self.holder
         return f"{record}({', '.join(typed.code for typed in self._fields.values())})"
 
+    def shown(self) -> str:
+        """Code of the row as a mapping, for people."""
+        if self.open:
+            return self.holder
+        return "{" + ", ".join(f"{name!r}: {_text_of(typed)}" for name, typed in self._fields.items()) + "}"
+
     def written(self, record: str) -> str:
         """The same on its way out of the flow: computed times, integers inside, as text."""
         if self.open or not any(typed.type.required() == COMPUTED_TIME for typed in self._fields.values()):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 from streamsd.core.diagnostics import FieldPath, Problem
 from streamsd.flow.batches import Batcher
@@ -20,6 +20,8 @@ from streamsd.flow.types import Type
 from streamsd.flow.watermark import UNKNOWN, Clock
 from streamsd.flow.windows import PaneFront, Panes
 
+T = TypeVar("T")
+
 
 class Files(Enum):
     """What is done with the files that a flow names, its tables and its Python."""
@@ -29,12 +31,6 @@ class Files(Enum):
     READ = "read"
     """They are read, and no Python of them is run: it is the flow's, not the controller's."""
     RUN = "run"
-
-
-class Counted(Protocol):
-    """A step that drops messages and counts them."""
-
-    dropped: int
 
 
 class Standing:
@@ -47,6 +43,8 @@ class Standing:
         self._seen: dict[str, Seen] = {}
         self._batchers: dict[str, Batcher] = {}
         self._old_tables: dict[str, LookupTable] = {}
+        self._made: list[Any] = []
+        self._again: Iterator[Any] | None = None
         self._throttles: list[Throttle] = []
         self._throttled = 0
         self._front: PaneFront | KeyedFront | None = None
@@ -56,7 +54,21 @@ class Standing:
         """A flow is about to be compiled anew: what it does not ask for again is let go."""
         self._throttled += sum(throttle.dropped for throttle in self._throttles)
         self._throttles = []
+        self._made, self._again = [], None
         self._old_tables, self._tables = self._tables, {}
+
+    def again(self) -> None:
+        """The flow that was compiled last is about to be compiled once more: what it asks for is there."""
+        self._again = iter(self._made)
+
+    def once(self, make: Callable[[], T]) -> T:
+        """What a step made when the flow was compiled, in order; `make` does it the first time."""
+        if self._again is not None:
+            found: T = next(self._again)
+            return found
+        made = make()
+        self._made.append(made)
+        return made
 
     def table(self, enrich: Enrich, columns: dict[str, Type], path: FieldPath, problems: list[Problem]) -> LookupTable:
         """The table, read; a fault in it is a problem."""
@@ -91,9 +103,12 @@ class Standing:
             batcher.closing = everything
         return any(batcher.due(now) for batcher in self._batchers.values())
 
-    def counted(self, what: str, throttle: Throttle) -> Throttle:
-        self._throttles.append(throttle)
-        return throttle
+    def throttle(self, rate: float, burst: int) -> Throttle:
+        """A throttle whose drops are counted."""
+        made = self.once(lambda: Throttle(rate, burst))
+        if made not in self._throttles:
+            self._throttles.append(made)
+        return made
 
     def counts(self) -> dict[str, int]:
         """Messages that steps dropped on purpose."""

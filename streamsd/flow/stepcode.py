@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import assert_never
 
 from streamsd.core.diagnostics import FieldPath, Problem, name_hint
 from streamsd.flow.expressions.check import compile_condition, compile_expression
 from streamsd.flow.expressions.source import ExpressionError
 from streamsd.flow.expressions.typed import Pool, Typed, regex
-from streamsd.flow.memory import EveryNth, Fraction, Throttle
+from streamsd.flow.memory import EveryNth, Fraction
 from streamsd.flow.rows import Row, Writer
 from streamsd.flow.spec.steps import Dedupe, Enrich, Flatten, Parse, Redact, Sample, Step
 from streamsd.flow.spec.steps import Throttle as ThrottleSpec
@@ -332,12 +333,13 @@ class Steps:
         if throttle.key is not None:
             typed = self.expression(throttle.key, (*path, "key"))
             key = _as_key(typed) if typed else "None"
-        bucket = self.standing.counted("throttled", Throttle(throttle.rate, throttle.burst))
+        bucket = self.standing.throttle(throttle.rate, throttle.burst)
         self.writer.line(f"if not {self.pool.constant(bucket)}.take({key}, now): continue")
 
     def _sample(self, sample: Sample, path: FieldPath) -> None:
         if sample.every is not None:
-            self.writer.line(f"if not {self.pool.constant(EveryNth(sample.every))}.take(): continue")
+            nth = self.standing.once(partial(EveryNth, sample.every))
+            self.writer.line(f"if not {self.pool.constant(nth)}.take(): continue")
             return
         typed = self.expression(sample.key or "", (*path, "key"))
         if typed is not None:

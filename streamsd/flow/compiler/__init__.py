@@ -13,6 +13,7 @@ from streamsd.flow.compiler.sources import SourcesCompiler
 from streamsd.flow.plan import FlowPlan
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.standing import Files, Standing
+from streamsd.flow.taps import Tap
 
 
 def problems_of(spec: FlowSpec, base: Path, files: Files = Files.RUN) -> tuple[Problem, ...]:
@@ -24,10 +25,14 @@ def problems_of(spec: FlowSpec, base: Path, files: Files = Files.RUN) -> tuple[P
     return ()
 
 
-def compile_flow(spec: FlowSpec, standing: Standing, base: Path) -> FlowPlan:
-    """ProblemsError when something is wrong. `standing` keeps what a live change must not lose."""
-    standing.renew()
-    draft = Draft(spec, standing, base)
+def compile_flow(spec: FlowSpec, standing: Standing, base: Path, tap: Tap | None = None) -> FlowPlan:
+    """ProblemsError when something is wrong. `standing` keeps what a live change must not lose. With a `tap` it is the
+    flow that was compiled last, seen at a place: nothing of it begins anew."""
+    if tap is None:
+        standing.renew()
+    else:
+        standing.again()
+    draft = Draft(spec, standing, base, tap)
     place = _place_of_window(draft)
     keyed = KeyedEnd(draft, place) if place is not None else None
     SourcesCompiler(draft, keyed).compile(spec.steps[:place])

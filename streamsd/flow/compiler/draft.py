@@ -14,6 +14,7 @@ from streamsd.flow.plan import FlowPlan, Stage
 from streamsd.flow.seals import KeyFault, Missing
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.standing import Standing
+from streamsd.flow.taps import Tap
 from streamsd.flow.types import Type
 
 T = TypeVar("T")
@@ -21,9 +22,11 @@ T = TypeVar("T")
 
 class Draft:
     """`rows`: the fields of what goes to the sinks, None while or where they are not known. `told`: the flow's own
-    steps were looked at once, for the first source. `shape`: of the steps with memory, for FlowPlan.state_shape."""
+    steps were looked at once, for the first source. `shape`: of the steps with memory, for FlowPlan.state_shape. `tap`:
+    who wants to look into it, and where."""
 
-    def __init__(self, spec: FlowSpec, standing: Standing, base: Path) -> None:
+    def __init__(self, spec: FlowSpec, standing: Standing, base: Path, tap: Tap | None = None) -> None:
+        self.tap = tap
         self.spec = spec
         self.standing = standing
         self.base = base
@@ -50,6 +53,11 @@ class Draft:
     def note(self, place: str, does: str, builder: LoopBuilder) -> None:
         self.plan.stages.append(Stage(place, does, builder.schema()))
 
+    def look(self, place: str, builder: LoopBuilder) -> None:
+        """Where somebody wants to look in, let them."""
+        if self.tap is not None and self.tap.place == place:
+            self.tap.write(builder.row, builder.writer, builder.pool)
+
     def sealing(self, make: Callable[[], T], path: FieldPath, key: FieldPath) -> T | None:
         """What `make` makes of a key at `path`; None, and a problem, when it cannot."""
         try:
@@ -66,6 +74,6 @@ class Draft:
         return None
 
     def needs_own_loop(self) -> bool:
-        return any(
+        return self.tap is not None or any(
             sink.when is not None or sink.steps or sink.transport in ADDRESSED for sink in self.spec.all_sinks.values()
         )

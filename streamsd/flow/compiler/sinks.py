@@ -33,6 +33,7 @@ class SinksCompiler:
                 self._sink_step(builder, step, ("steps", offset + index))
                 if number == 0:
                     self.draft.note(f"step {offset + index + 1}", step.does, builder)
+                    self.draft.look(f"step {offset + index + 1}", builder)
             if number:
                 self.draft.tell_once(known)
             if sink.when is not None:
@@ -40,9 +41,11 @@ class SinksCompiler:
             for index, step in enumerate(sink.steps):
                 self._sink_step(builder, step, (*path, "steps", index))
                 self.draft.note(f"sink {name} step {index + 1}", step.does, builder)
+                self.draft.look(f"sink {name} step {index + 1}", builder)
             fields = builder.schema()
             self._check_format(sink, fields, path)
             self.draft.note(f"sink {name}", sink.transport, builder)
+            self.draft.look(f"sink {name}", builder)
             address = self._address(builder, sink, path)
             builder.write_out(address)
             loop, code = (None, "") if self.draft.problems or not own_loop else builder.build()

@@ -36,6 +36,7 @@ class SourcesCompiler:
             path: FieldPath = ("source",) if self.draft.spec.source is not None else ("sources", name)
             builder = self._begin(source, path, main)
             self.draft.note(f"source {name}", source.transport, builder)
+            self.draft.look(f"source {name}", builder)
             self._own_steps(builder, source.steps, path, name)
             united = builder.schema()
             if first is None:
@@ -91,7 +92,7 @@ class SourcesCompiler:
                 schema = {"line": STR}
                 decode = records.text_decoder()
         windowed = any(step.window is not None for step in self.draft.spec.steps)
-        if schema is None and _never_whole((*source.steps, *main), windowed):
+        if schema is None and self.draft.tap is None and _never_whole((*source.steps, *main), windowed):
             return LoopBuilder(None, self.draft.standing, self.draft.problems, self.draft.base, lean=source.format)
         return LoopBuilder(schema, self.draft.standing, self.draft.problems, self.draft.base, decode)
 
@@ -107,6 +108,7 @@ class SourcesCompiler:
             else:
                 builder.step(step, here)
             self.draft.note(f"source {name} step {index + 1}", step.does, builder)
+            self.draft.look(f"source {name} step {index + 1}", builder)
 
     def _main_steps(self, builder: LoopBuilder, steps: tuple[Step, ...], name: str) -> None:
         for index, step in enumerate(steps):
@@ -121,6 +123,7 @@ class SourcesCompiler:
                 builder.step(step, here)
             if not self.draft.told:
                 self.draft.note(f"step {index + 1}", step.does, builder)
+            self.draft.look(f"step {index + 1}", builder)
 
     def _dedupe(self, builder: LoopBuilder, step: Step, owner: str, path: FieldPath) -> None:
         assert step.dedupe is not None

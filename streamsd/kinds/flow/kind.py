@@ -36,7 +36,7 @@ from streamsd.kinds.flow.spec import FlowSpec
 
 RUNNER = "runner"
 _OPERATIONS: Mapping[str, tuple[str, ...]] = {
-    "tap": ("count", "seconds"),
+    "tap": ("place", "count", "seconds"),
     "dead": ("count",),
     "replay": (),
 }
@@ -164,8 +164,8 @@ class FlowKind(Kind[FlowSpec]):
     async def operate(
         self, resource: Resource[FlowSpec], compiled: Compiled, operation: str, arguments: Mapping[str, JsonValue]
     ) -> JsonValue:
-        """`tap` (count, seconds): the next results and their rate. `dead` (count): dead letters by reason, and the
-        newest. `replay`: process dead letters once more."""
+        """`tap` (place, count, seconds): the next messages there and their rate. `dead` (count): dead letters by
+        reason, and the newest. `replay`: process dead letters once more."""
         if operation not in _OPERATIONS:
             raise OperationFault(f"a flow knows no operation {operation!r}; it knows {', '.join(_OPERATIONS)}")
         unknown = [name for name in arguments if name not in _OPERATIONS[operation]]

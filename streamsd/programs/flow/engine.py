@@ -9,7 +9,7 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from streamsd.flow.pipeline import Chunk, Counts, Front, say, spread
 from streamsd.flow.plan import FlowPlan
 from streamsd.flow.spec.words import RateLimit
 from streamsd.flow.standing import Standing
+from streamsd.flow.taps import Tap
 from streamsd.flow.watermark import UNKNOWN
 from streamsd.flow.windows import SHARDS
 from streamsd.programs.flow.board import Column
@@ -95,7 +96,8 @@ class Engine:
         self._origins: Origins | None = None
         self._draining: set[str] = set()
         self.turns = 0
-        self.taps: list[Callable[[str, Sequence[Any]], None]] = []
+        self.tap: Tap | None = None
+        """Who looks at all results."""
 
     @property
     def plan(self) -> FlowPlan:
@@ -181,7 +183,6 @@ class Engine:
             self._front.plan = plan
             for name, gate in self._gates.items():
                 gate.change(self._limit(plan, name))
-            self.figures.patched += 1
             done.set()
 
     def replay(self, source: str, messages: list[bytes]) -> None:
@@ -389,8 +390,8 @@ class Engine:
             letters += dead_ones
         out: list[tuple[str, Any]] = []
         if rows:
-            for tap in self.taps:
-                tap("results", rows)
+            if self.tap is not None:
+                self.tap.take_all(rows)
             plan = self.plan
             made, late = spread(plan, rows, time.time_ns() // 1000)
             letters += late

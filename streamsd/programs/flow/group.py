@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import zip_longest
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,6 +27,7 @@ from streamsd.core.report import JsonValue, Report
 from streamsd.flow.asking import ask
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.split import digest, joined, split
+from streamsd.flow.taps import summed
 from streamsd.programs.flow.board import Board, Column
 from streamsd.programs.flow.control import Control
 from streamsd.programs.flow.letters import Cabinet
@@ -269,13 +269,9 @@ class Group:
         return {"ok": True, "live": self._live}
 
     def _tap(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        answers = [answer for answer in self._ask_all(request, 100.0) if answer.get("ok")]
-        if not answers:
-            return {"error": "the flow does not run"}
-        turns = zip_longest(*(answer["rows"] for answer in answers))
-        rows = [row for turn in turns for row in turn if row is not None]
-        rate = round(sum(answer["rate"] for answer in answers), 1)
-        return {"ok": True, "rows": rows[: int(request.get("count", 10))], "rate": rate}
+        answers = self._ask_all(request, 100.0)
+        seen = [answer for answer in answers if answer.get("ok")]
+        return summed(seen, int(request.get("count", 10))) if seen else answers[0]
 
     def _cabinet(self) -> Cabinet:
         assert self._prepared is not None

@@ -15,10 +15,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import msgspec
 from pydantic import ValidationError
 
-from streamsd.core.diagnostics import ProblemsError, dotted
+from streamsd.core.diagnostics import ProblemsError, dotted, name_hint
 from streamsd.core.report import JsonValue, Report, write_report
 from streamsd.flow.compiler import compile_flow, problems_of
 from streamsd.flow.layout import Layout
@@ -26,6 +25,7 @@ from streamsd.flow.plan import FlowPlan
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.split import digest, joined, split
 from streamsd.flow.standing import Standing
+from streamsd.flow.taps import RESULTS, Tap
 from streamsd.programs.flow import graph
 from streamsd.programs.flow.board import Column
 from streamsd.programs.flow.control import Control
@@ -129,6 +129,7 @@ class Runner:
         self._failure: tuple[str, str] | None = None
         self._complete = False
         self._engine: Engine | None = None
+        self._tap_now: Tap | None = None
         self._lock = threading.Lock()
         self._report_wanted = threading.Event()
 
@@ -277,7 +278,8 @@ class Runner:
             case "patch":
                 return self._patch(request.get("live"))
             case "tap":
-                return self._tap(int(request.get("count", 10)), float(request.get("seconds", 5.0)))
+                place = str(request.get("place") or RESULTS)
+                return self._tap(place, int(request.get("count", 10)), float(request.get("seconds", 5.0)))
             case "dead":
                 return {"ok": True, **self._cabinet().summary(int(request.get("count", 10)))}
             case "replay":
@@ -296,6 +298,8 @@ class Runner:
             spec = joined(split(self.spec)[0], live)
         except (ValidationError, KeyError, TypeError, AttributeError) as fault:
             return {"error": f"not a flow: {fault}"}
+        if self._tap_now is not None:
+            self._tap_now.full.set()  # who looks in gets what there is
         with self._lock:
             problems = problems_of(spec, self.setting.base)
             if problems:
@@ -306,6 +310,7 @@ class Runner:
             # At its end a flow takes nothing in any more: the change is as good as made.
             if not self._complete and not engine.patch(plan):
                 return {"error": "the flow did not take the change in time"}
+            engine.figures.patched += 1
             self.spec = spec
             self._live = digest(live)
         log("flow-patched", live=self._live)
@@ -348,29 +353,31 @@ class Runner:
             cabinet.set_mark(last)
         return {"ok": True, "replayed": count, "left": left}
 
-    def _tap(self, count: int, seconds: float) -> Mapping[str, Any]:
-        """The next results, and how many there were meanwhile."""
+    def _tap(self, place: str, count: int, seconds: float) -> Mapping[str, Any]:
+        """The next messages at a place (as `explain` names them), and how many a second there were meanwhile."""
         engine = self._engine
-        if engine is None:
-            return {"error": "the flow does not run"}
-        taken: list[Any] = []
-        total = 0
-        full = threading.Event()
-
-        def tap(place: str, rows: Sequence[Any]) -> None:
-            nonlocal total
-            total += len(rows)
-            room = max(0, count - len(taken))
-            taken.extend(msgspec.to_builtins(row) for row in rows[:room])
-            if len(taken) >= count:
-                full.set()
-
-        began = time.monotonic()
-        engine.taps.append(tap)
-        full.wait(min(seconds, 60.0))
-        engine.taps.remove(tap)
+        if engine is None or self._complete:
+            return {"error": "the flow does not run, or is at its end"}
+        stages = {stage.place: stage.does for stage in engine.plan.stages}
+        if place not in stages and place != RESULTS:
+            return {"error": f"there is no place {place!r} in this flow; {name_hint(place, stages, 'places')}"}
+        tap = Tap(place, count)
+        with self._lock:
+            self._tap_now = tap
+            if stages.get(place, RESULTS) in (RESULTS, "window", "join"):
+                began = time.monotonic()
+                engine.tap = tap
+                tap.full.wait(min(seconds, 60.0))
+                engine.tap = None
+            else:
+                before = engine.plan
+                if not engine.patch(compile_flow(self.spec, engine.standing, self.setting.base, tap)):
+                    return {"error": "the flow is too busy to be looked into"}
+                began = time.monotonic()
+                tap.full.wait(min(seconds, 60.0))
+                engine.patch(before)
         passed = max(time.monotonic() - began, 1e-3)
-        return {"ok": True, "rows": taken[:count], "rate": round(total / passed, 1)}
+        return {"ok": True, "rows": tap.rows[:count], "rate": round(tap.total / passed, 1)}
 
     # --- the report
 

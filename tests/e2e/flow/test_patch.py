@@ -76,9 +76,35 @@ def test_a_table_is_read_again_when_it_changes(flow, tmp_path):
     assert one.lines("state/dead.ndjson") == []
 
 
-def test_a_tap_shows_results_and_their_rate(flow):
-    one = flow(BASE).start().ready()
-    answer = one.ask(do="tap", count=3, seconds=30)
-    assert len(answer["rows"]) == 3
-    assert set(answer["rows"][0]) == {"i", "v", "side"}
-    assert answer["rate"] > 0
+def test_a_tap_shows_what_leaves_a_step_and_its_rate_and_no_message_is_lost(flow):
+    steps = [
+        {"filter": "v < 5"},
+        {"sample": {"every": 2}},
+        {"set": {"side": "'old'"}},
+        {"window": {"tumbling": "1s", "time": "time(i / 5000)", "emit": {"n": "count()", "odd": "sum(i % 2)"}}},
+        {"set": {"even": "n - odd"}},
+    ]
+    source = {"generator": {"fields": {"i": "n", "v": "n % 10"}, "rate": 5000, "count": 50_000}}
+    one = flow({**BASE, "source": source, "steps": steps}).start().ready()
+    seen = {
+        place: one.ask(do="tap", place=place, count=4, seconds=30)
+        for place in ("source in", "step 1", "step 3", "step 5", "sink out")
+    }
+    assert all(len(answer["rows"]) == 4 and answer["rate"] > 0 for answer in seen.values()), seen
+    assert [set(answer["rows"][0]) for answer in seen.values()] == [
+        {"i", "v"},
+        {"i", "v"},
+        {"i", "v", "side"},
+        {"window_start", "window_end", "n", "odd", "even"},
+        {"window_start", "window_end", "n", "odd", "even"},
+    ]
+    assert all(row["v"] < 5 for row in seen["step 1"]["rows"])
+    assert all(row["even"] == row["n"] - row["odd"] for row in seen["step 5"]["rows"])
+    results = one.ask(do="tap", count=2, seconds=30)
+    assert len(results["rows"]) == 2
+    assert "did you mean 'step 3'" in one.ask(do="tap", place="stp 3")["error"]
+    one.complete()
+    # Each second of 5000 is a window: half of them passed the filter, and of these each second one.
+    rows = one.lines("out.ndjson")
+    assert sum(row["n"] for row in rows) == 12_500
+    assert {row["n"] for row in rows} == {1250}

@@ -6,13 +6,15 @@ import re
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from streamsd.core.diagnostics import dotted
 from streamsd.document.load import load
-from streamsd.flow.compiler import problems_of
+from streamsd.flow.compiler import compile_flow, problems_of
 from streamsd.flow.pipeline import Pipeline
 from streamsd.flow.reference import written
+from streamsd.flow.taps import Tap
 from streamsd.flow.trial import run_tests
 from streamsd.kinds import load_kinds
 
@@ -117,3 +119,34 @@ def test_missing_and_unexpected_results_are_told_each(tmp_path: Path) -> None:
         ],
         [("tests[2].output[0].z", "c: the result has no z")],
     ]
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_looking_into_an_example_at_any_place_changes_nothing(name: str) -> None:
+    loaded = load(ROOT / f"examples/flows/{name}.yaml", load_kinds(), host="anywhere", environ={})
+    resource = next(found for address, found in loaded.resources.items() if address.kind == "Flow")
+    base, now = resource.base.absolute(), time.time_ns() // 1000
+    lines = (ROOT / f"examples/flows/data/{DATA[name]}.ndjson").read_bytes().splitlines()
+
+    def run(tap: Tap | None) -> Pipeline:
+        pipeline = Pipeline(resource.spec, base)
+        half = len(lines) // 2
+        pipeline.feed("in", lines[:half], now=now)
+        if tap is not None:
+            pipeline.front.plan = pipeline.plan = compile_flow(resource.spec, pipeline.standing, base, tap)
+        pipeline.feed("in", lines[half:], now=now)
+        pipeline.finish(now)
+        return pipeline
+
+    plain = run(None)
+    wanted = [msgspec.json.encode(rows) for rows in plain.results.values()]
+    for stage in plain.plan.stages:
+        tap = Tap(stage.place, 10)
+        tapped = run(tap)
+        assert [msgspec.json.encode(rows) for rows in tapped.results.values()] == wanted
+        assert tapped.letters == []
+        if stage.does not in ("window", "join") and not stage.place.startswith("sink"):
+            assert tap.rows
+            assert tap.total >= len(tap.rows)
+        if stage.fields is not None and tap.rows:
+            assert list(tap.rows[0]) == list(stage.fields)
