@@ -171,6 +171,7 @@ class Director:
         argv = [sys.executable, "-m", "streamsd.programs.director", "--port", str(self._studio.port)]
         argv += ["--password-file", str(self._studio.home / "password"), "--desired", str(self._home / "desired.json")]
         argv += ["--state", str(self._home / "state.json"), "--report", str(self._home / "report.json")]
+        argv += ["--windows", str(self.control.with_name("found.json"))]
         argv += ["--control", str(self.control), "--scenes", str(self._studio.instance.scenes)]
         argv += ["--complaint", str(self._studio.complaint)]
         self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)

@@ -22,6 +22,11 @@ from streamsd.drivers.obs.values import abgr
 from streamsd.drivers.pulse import PulseDevice
 from streamsd.drivers.x11 import XDisplay
 
+NOWHERE = "none"
+"""The server of a captured window until the director knows where that is (streamsd.programs.director.windows)."""
+
+_WINDOW = "window"
+
 Displays = Callable[[str], XDisplay]
 Devices = Callable[[str], PulseDevice]
 
@@ -36,11 +41,26 @@ def input_of(spec: SourceSpec, base: Path, displays: Displays, devices: Devices)
     """The input as the director's document has it. `base`: what relative paths are relative to."""
     kind, settings = _form(spec, base, displays, devices)
     found: Json = {"kind": kind, "settings": dict(settings)}
+    if spec.screen is not None and spec.screen.window is not None:
+        window, cut = spec.screen.window, spec.screen.cut
+        edges: list[JsonValue] = [cut.left, cut.right, cut.top, cut.bottom]
+        display = displays(spec.screen.display).name
+        found[_WINDOW] = {"display": display, "title": window.title, "class": window.class_, "cut": edges}
     if spec.sound is not None:
         found["audio"] = sound_of(spec.sound)
     if spec.filters:
         found["filters"] = [filter_of(f) for f in spec.filters]
     return found
+
+
+def windows_of(inputs: Mapping[str, Json]) -> Json:
+    """The captured windows among them, by input, as their follower is told (streamsd.programs.windows.place)."""
+    return {name: found[_WINDOW] for name, found in inputs.items() if _WINDOW in found}
+
+
+def without_windows(inputs: Mapping[str, Json]) -> Json:
+    """The inputs as the director's document has them."""
+    return {name: {key: value for key, value in found.items() if key != _WINDOW} for name, found in inputs.items()}
 
 
 def special_of(spec: SpecialInput, place: str, devices: Devices) -> Json:
@@ -173,16 +193,12 @@ def _network(spec: NetworkSource) -> Json:
 
 
 def _screen(spec: ScreenSource, displays: Displays) -> Json:
-    return {
-        "advanced": True,
-        "server": displays(spec.display).name,
-        "screen": 0,
-        "show_cursor": spec.cursor,
-        "cut_left": spec.cut.left,
-        "cut_right": spec.cut.right,
-        "cut_top": spec.cut.top,
-        "cut_bot": spec.cut.bottom,
-    }
+    display, cut = displays(spec.display).name, spec.cut
+    settings: Json = {"advanced": True, "server": display, "screen": 0, "show_cursor": spec.cursor}
+    edges: Json = {"cut_left": cut.left, "cut_right": cut.right, "cut_top": cut.top, "cut_bot": cut.bottom}
+    if spec.window is not None:
+        return settings | {"server": NOWHERE} | dict.fromkeys(edges, 0)
+    return settings | edges
 
 
 def _audio(spec: AudioSource, devices: Devices) -> Json:

@@ -10,6 +10,7 @@ from streamsd.core.change import OnChange
 from streamsd.core.kind import RefTo, Spec
 from streamsd.core.units import Resolution, Seconds
 from streamsd.drivers.obs.values import Color
+from streamsd.drivers.x11.spec import Window
 
 
 class ColorSource(Spec):
@@ -123,14 +124,17 @@ class Cut(Spec):
 
 
 class ScreenSource(Spec):
-    """What is on a display; a part of it with `cut`: so a single window is captured too."""
+    """What is on a display: the whole of it, or one window."""
 
     display: Annotated[str, RefTo("Display", follows=False), OnChange.PATCH]
     """The display."""
     cursor: Annotated[bool, OnChange.PATCH] = True
     """Whether the mouse pointer is shown."""
+    window: Annotated[Window | None, OnChange.PATCH] = None
+    """Only this window, wherever it is moved; what lies over it is shown too. While there is none, nothing is shown and
+    the instance is Degraded (WindowMissing)."""
     cut: Annotated[Cut, OnChange.PATCH] = Cut()
-    """What is not captured."""
+    """What is not captured, from the edges of the display, or of the window."""
 
 
 class AudioSource(Spec):

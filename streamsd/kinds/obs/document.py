@@ -13,6 +13,7 @@ from streamsd.core.report import JsonValue
 from streamsd.core.secret import Secret
 from streamsd.core.units import Seconds
 from streamsd.drivers.obs.content import Collection, Json
+from streamsd.drivers.obs.inputs import windows_of, without_windows
 from streamsd.drivers.relay import RtmpPoint
 from streamsd.kinds.obs.spec import ObsSpec, OnOff
 
@@ -86,7 +87,19 @@ def document(
         "structure": digest(_structure(spec, collection), key),
         "profile": digest(profile, key),
     }
-    return {"version": VERSION, "digests": digests, **scenes, **profile}
+    return {
+        "version": VERSION,
+        "digests": digests,
+        **scenes,
+        **profile,
+        "inputs": without_windows(collection.inputs),
+    }
+
+
+def windows_document(collection: Collection) -> Json | None:
+    """What the follower of captured windows is told; None where none is captured."""
+    windows = windows_of(collection.inputs)
+    return {"version": VERSION, "windows": windows} if windows else None
 
 
 def digest(part: JsonValue, key: Secret) -> str:

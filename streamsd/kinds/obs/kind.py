@@ -40,10 +40,10 @@ from streamsd.drivers.relay import RtmpPoint, StreamExports
 from streamsd.drivers.x11 import XDisplay
 from streamsd.drivers.x11.numbers import display_claim, is_free
 from streamsd.kinds.obs.check import check_collection, check_spec
-from streamsd.kinds.obs.document import channels, digest, document
+from streamsd.kinds.obs.document import channels, digest, document, windows_document
 from streamsd.kinds.obs.operations import question_of
 from streamsd.kinds.obs.spec import ObsSpec
-from streamsd.kinds.obs.units import DIRECTOR, Places, director_unit, display_unit, obs_unit
+from streamsd.kinds.obs.units import DIRECTOR, Places, director_unit, display_unit, obs_unit, windows_unit
 
 _DISPLAYS = range(100, 1000)
 _PORTS = range(14455, 15455)
@@ -148,6 +148,7 @@ class ObsKind(Kind[ObsSpec]):
         )
         director = context.python("streamsd.programs.director")
         units.append(director_unit(address, places, director, desired, password, "127.0.0.1", port, instance.scenes))
+        units += _followers(address, places, collection, context)
         return Compiled(units=tuple(units), live=_live(desired), claims=tuple(claims), exports=places)
 
     def _external(
@@ -167,7 +168,8 @@ class ObsKind(Kind[ObsSpec]):
         unit = director_unit(
             resource.address, places, program, desired, external.password, external.host, external.port, None
         )
-        return Compiled(units=(unit,), live=_live(desired), exports=places)
+        units = (unit, *_followers(resource.address, places, collection, context))
+        return Compiled(units=units, live=_live(desired), exports=places)
 
     async def observe(
         self, resource: Resource[ObsSpec], compiled: Compiled, units: Mapping[str, ObservedUnit]
@@ -279,6 +281,14 @@ def _collection(spec: ObsSpec, base: Path, context: Context) -> Collection:
         displays=tuple(dict.fromkeys([*collection.displays, *displays])),
         devices=tuple(dict.fromkeys([*collection.devices, *devices])),
     )
+
+
+def _followers(address: Address, places: Places, collection: Collection, context: Context) -> list[Unit]:
+    wanted = windows_document(collection)
+    if wanted is None:
+        return []
+    program = context.python("streamsd.programs.windows")
+    return [windows_unit(address, places, program, wanted, collection.displays)]
 
 
 def _live(desired: Json) -> Mapping[str, LivePart]:

@@ -37,6 +37,7 @@ from streamsd.drivers.x11.render import xvfb
 DISPLAY = "display"
 OBS = "obs"
 DIRECTOR = "director"
+WINDOWS = "windows"
 
 SCREEN = Resolution(1280, 720)
 """Of a display of its own: OBS's window is on it, which nobody sees. The canvas does not depend on it."""
@@ -69,6 +70,11 @@ class Places(Directed):
     def complaint(self) -> Path:
         """The director's word that OBS hangs; not there while it does not."""
         return self.run / "complaint"
+
+    @property
+    def windows(self) -> Path:
+        """Where captured windows are."""
+        return self.run / "found.json"
 
     @property
     def authority(self) -> Path:
@@ -159,7 +165,7 @@ def director_unit(
     """The director. It outlives OBS's restarts and connects anew."""
     argv = [*program, "--host", host, "--port", str(port), "--password-file", str(places.password)]
     argv += ["--desired", str(places.desired), "--state", str(places.state / "director.json")]
-    argv += ["--report", str(places.report), "--control", str(places.control)]
+    argv += ["--report", str(places.report), "--control", str(places.control), "--windows", str(places.windows)]
     if scenes is not None:
         argv += ["--scenes", str(scenes), "--complaint", str(places.complaint)]
     files = (File(places.desired, Secret(json.dumps(desired)), live=True), File(places.password, password))
@@ -177,4 +183,19 @@ def director_unit(
         ),
         stop=StopPolicy(((signal.SIGTERM, 15.0),)),
         after=(OBS,) if scenes is not None else (),
+    )
+
+
+def windows_unit(
+    address: Address, places: Places, program: tuple[str, ...], wanted: Json, displays: tuple[XDisplay, ...]
+) -> Unit:
+    """The follower of captured windows, which are on these displays."""
+    authority = authority_of(places.run / "windows.Xauthority", displays)
+    file = File(places.run / "windows.json", json.dumps(wanted), live=True)
+    argv = [*program, "--wanted", str(file.path), "--found", str(places.windows), "--control", str(places.control)]
+    return Unit(
+        id=UnitId(address, WINDOWS),
+        argv=tuple(argv),
+        env={"XAUTHORITY": str(authority.path)},
+        files=(file, authority),
     )

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from streamsd.core.kind import RefTo, Spec
 from streamsd.core.secret import Secret
 from streamsd.core.units import Resolution
+from streamsd.drivers.x11.spec import Window
 
 Word: TypeAlias = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]+$")]
 FrameRate: TypeAlias = Annotated[float, Field(gt=0, le=240)]
@@ -47,28 +48,6 @@ class Region(Spec):
 
     height: int = Field(ge=2, le=32767)
     """How high it is."""
-
-
-def _title_or_class(schema: dict[str, Any]) -> None:
-    schema["anyOf"] = [{"required": ["title"]}, {"required": ["class"]}]
-
-
-class Window(Spec):
-    """A window, by its title, its class, or both. The stream waits for it, and for it to come back."""
-
-    model_config = ConfigDict(json_schema_extra=_title_or_class)
-
-    title: Word | None = None
-    """A part of the title, in any case."""
-
-    class_: Word | None = Field(default=None, alias="class")
-    """The class or instance (WM_CLASS), as xprop shows it, in any case."""
-
-    @model_validator(mode="after")
-    def _something(self) -> Self:
-        if not self.model_fields_set & {"title", "class_"}:
-            raise ValueError("give a title, a class, or both")
-        return self
 
 
 _SOURCES = ("test", "file", "display")

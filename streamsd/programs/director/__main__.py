@@ -17,6 +17,7 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--report", type=Path, required=True)
     parser.add_argument("--control", type=Path, required=True)
+    parser.add_argument("--windows", type=Path, required=True, help="where the follower of captured windows writes")
     parser.add_argument("--scenes", type=Path, help="OBS's basic/scenes directory; none: an OBS of somebody else's")
     parser.add_argument("--complaint", type=Path, help="where to say that OBS hangs")
     given = parser.parse_args()
@@ -29,6 +30,7 @@ def main() -> None:
             state=given.state,
             report=given.report,
             control=given.control,
+            windows=given.windows,
             scenes=given.scenes,
             complaint=given.complaint,
         )

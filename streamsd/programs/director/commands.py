@@ -64,6 +64,10 @@ class Stage(Protocol):
         """Without overrides and texts from elsewhere from now on, converged."""
         ...
 
+    def look_at_windows(self) -> Answer:
+        """The follower has found captured windows elsewhere: read where, and converge."""
+        ...
+
     def status(self) -> Answer: ...
 
     def lost(self, lost: ConnectionLost) -> None:
@@ -90,6 +94,7 @@ class Commands:
             "screenshot": self._screenshot,
             "save-replay": self._save_replay,
             "text": self._say,
+            "windows": lambda q: stage.look_at_windows(),
         }
 
     def answer(self, question: dict[str, Any]) -> Answer:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streamsd.core.report import JsonValue, Report, write_report
+from streamsd.programs.director.changes import Impossible
 from streamsd.programs.director.client import Client, ConnectFault, ConnectionLost, NoAnswer, Request, RequestFault
 from streamsd.programs.director.collection import CollectionFile
 from streamsd.programs.director.commands import Answer, Commands, Refusal
@@ -34,6 +35,7 @@ from streamsd.programs.director.state import (
     without,
     write_state,
 )
+from streamsd.programs.director.windows import Windows
 
 CONNECT_PAUSE = 0.1
 CONNECT_PAUSE_MOST = 2.0
@@ -55,6 +57,7 @@ class Where:
     state: Path
     report: Path
     control: Path
+    windows: Path
     scenes: Path | None
     complaint: Path | None
 
@@ -79,6 +82,7 @@ class Director:
         self._next_report = 0.0
         self._stopping = False
         self._texts: dict[str, str] = {}
+        self._windows = Windows(where.windows)
         with suppress(OSError):
             where.report.unlink(missing_ok=True)  # what an earlier director said is over
         self._load()
@@ -245,7 +249,7 @@ class Director:
             self._keep(replace(self._state, declared=declared))
 
     def _effective(self) -> Desired:
-        return self._with_texts(self._state.overrides.over(self.document()))
+        return self._with_texts(self._windows.over(self._state.overrides.over(self.document())))
 
     def _with_texts(self, desired: Desired) -> Desired:
         """With what flows have inputs show. Not kept: who gives them gives them to the next director too."""
@@ -308,6 +312,10 @@ class Director:
             if not answer.ok:
                 raise Refusal("Refused", answer.comment or f"OBS answers {answer.code}")
 
+    def look_at_windows(self) -> Answer:
+        self._windows.read()
+        return self._now()
+
     def reset(self) -> Answer:
         self._texts.clear()
         return self.override(Overrides())
@@ -345,7 +353,7 @@ class Director:
             return answer | {"converged": False, "reason": "NotSettled", "message": str(fault)}
         self._remember()
         self._report()
-        findings = session.findings()
+        findings = self._findings(session)
         return answer | {
             "converged": outcome.converged,
             "changed": list(outcome.changed),
@@ -353,6 +361,10 @@ class Director:
             "reason": findings[0].reason if findings else "",
             "message": "; ".join(f"{f.about}: {f.message}" for f in findings),
         }
+
+    def _findings(self, session: Session) -> tuple[Impossible, ...]:
+        missing = self._windows.missing(self._desired) if self._desired is not None else ()
+        return (*session.findings(), *missing)
 
     # ---- telling ------------------------------------------------------------------------------------------------
 
@@ -372,7 +384,7 @@ class Director:
             "requests_sent": session.mutating,
             "stats": session.stats,
             "outputs": session.outputs.observed(),
-            "findings": [{"reason": f.reason, "about": f.about, "message": f.message} for f in session.findings()],
+            "findings": [{"reason": f.reason, "about": f.about, "message": f.message} for f in self._findings(session)],
         }
         if outcome is not None:
             told |= {
@@ -403,7 +415,7 @@ class Director:
         if self._document_fault:
             reason, message = "NoDocument", self._document_fault
         elif session is not None and session.outcome is not None:
-            findings = session.findings()
+            findings = self._findings(session)
             ready, degraded = True, bool(findings)
             reason = findings[0].reason if findings else ""
             message = "; ".join(f"{f.about}: {f.message}" for f in findings[:5])

@@ -19,6 +19,7 @@ from typing import Self
 from streamsd.runtime.probes.sockets import connect_unix, receive
 
 COOKIE = b"MIT-MAGIC-COOKIE-1"
+_EVENT_MASK, _SUBSTRUCTURE_NOTIFY = 0x800, 0x80000
 _DISPLAY = re.compile(r"^:(\d+)(?:\.\d+)?$")
 
 
@@ -55,6 +56,7 @@ class XConnection:
 
     def __init__(self, peer: socket.socket, screen: Screen) -> None:
         self._peer = peer
+        self._told = False
         self.screen = screen
 
     @classmethod
@@ -103,11 +105,38 @@ class XConnection:
                     more = struct.unpack_from("<I", reply, 4)[0] * 4
                     return reply + (await receive(self._peer, more) if more else b"")
                 case _:
-                    continue  # an event that every client gets, such as MappingNotify
+                    self._told = True  # an event: one that was selected, or that every client gets
+
+    async def watch(self, window: int) -> None:
+        """Have the server tell of what is made, moved, raised and closed directly in a window (`told`)."""
+        await self.send(2, 0, struct.pack("<III", window, _EVENT_MASK, _SUBSTRUCTURE_NOTIFY))
+
+    async def told(self, seconds: float) -> bool:
+        """Whether the server has told of something since the last call, or does so within that time."""
+        if not self._told:
+            try:
+                async with asyncio.timeout(seconds):
+                    # Waited for without reading: a message that a timeout cut in two would never be whole again.
+                    await _readable(self._peer)
+            except TimeoutError:
+                return False
+            await self.round_trip()  # reads what has come, and an error instead of it
+        told, self._told = self._told, False
+        return told
 
     async def round_trip(self) -> None:
         """GetInputFocus: the cheapest request that has a reply. XFault for the error of an earlier `send`."""
         await self.ask(43)
+
+
+async def _readable(peer: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(peer, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(peer)
 
 
 async def _set_up(peer: socket.socket, cookie: bytes | None) -> Screen:
