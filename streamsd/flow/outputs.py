@@ -14,6 +14,7 @@ from streamsd.flow.expressions.typed import attribute
 from streamsd.flow.faults import ROW_ERRORS, RowFault
 from streamsd.flow.seals import Sealer
 from streamsd.flow.spec.sinks import ROWS, Sink
+from streamsd.flow.spec.sources import BINARY
 from streamsd.flow.types import Base, TimeForm, Type
 
 LINES = frozenset({"file", "stdout", "tcp"})
@@ -37,8 +38,8 @@ MAX_RECORD = 900_000
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Results on their way into a sink: `block` of lines (each ended), or `items`: messages, `(address…, message)`, or
-    tuples of values for a table's row."""
+    """Results on their way into a sink: `block` of lines (each ended) or of MessagePack, or `items`:
+    messages, `(address…, message)`, or tuples of values for a table's row."""
 
     count: int
     block: bytes = b""
@@ -65,6 +66,8 @@ def encoder_of(sink: Sink, fields: Mapping[str, Type] | None, sealer: Sealer | N
             one = records.msgpack_encoder()
         case "text":
             one = records.text_encoder()
+        case "raw":
+            one = records.raw_encoder()
         case "csv":
             one = records.csv_encoder(tuple(fields or ()))
     addressed = ADDRESSED.get(sink.transport)
@@ -74,7 +77,7 @@ def encoder_of(sink: Sink, fields: Mapping[str, Type] | None, sealer: Sealer | N
         made = _addressed(one, len(addressed)) if addressed else _messages(one)
         return _sealed(made, sealer, bool(addressed), sink.transport in LINES)
     if sink.transport in LINES:
-        return _lines(one, sink.format == "json")
+        return _blocks(one) if sink.format in BINARY else _lines(one, sink.format == "json")
     return _addressed(one, len(addressed)) if addressed else _messages(one)
 
 
@@ -110,6 +113,16 @@ def _lines(one: records.Encode, json: bool) -> Encoder:
                 pass  # one of them cannot be written: find out which
         made, faults = _each(one, rows)
         return Batch(len(made), b"".join(line + b"\n" for line in made)), faults
+
+    return encode
+
+
+def _blocks(one: records.Encode) -> Encoder:
+    """One after the other with nothing between: readers of MessagePack see where each ends."""
+
+    def encode(rows: list[Any]) -> Encoded:
+        made, faults = _each(one, rows)
+        return Batch(len(made), b"".join(made)), faults
 
     return encode
 

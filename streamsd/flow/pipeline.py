@@ -38,6 +38,14 @@ class Chunk:
     messages: Sequence[bytes]
     metas: Sequence[dict[str, str]] | None = None
 
+    def lines(self) -> Chunk:
+        """Each line a message of its own; empty ones are left out."""
+        if not any(b"\n" in message for message in self.messages):
+            return self
+        found = [[line for line in message.splitlines() if line.strip()] for message in self.messages]
+        metas = self.metas and [meta for meta, lines in zip(self.metas, found, strict=True) for _ in lines]
+        return Chunk(self.partition, [line for lines in found for line in lines], metas)
+
 
 class Front:
     """The first part of a flow: from messages to rows, or to work for the shards. All of it runs in one thread.
@@ -77,6 +85,8 @@ class Front:
         """Rows and dead letters of a chunk; what goes to shards waits in `work`. `now`: microseconds."""
         self._now = max(self._now, now)
         plan = self.plan.sources[source]
+        if plan.spec.format == "ndjson":
+            chunk = chunk.lines()
         metas: Any = chunk.metas
         if plan.meta and metas is None:
             metas = [None] * len(chunk.messages)

@@ -139,6 +139,29 @@ def text_decoder() -> Decode:
     return decode
 
 
+class _Data(msgspec.Struct, gc=False):
+    data: bytes
+
+
+def raw_decoder() -> Decode:
+    """The message itself, as the field `data`."""
+    return _Data
+
+
+def raw_encoder() -> Encode:
+    """The field `data` of each row: bytes, or a text as UTF-8."""
+
+    def encode(row: Any) -> bytes:
+        data = row["data"] if type(row) is dict else row.data
+        if type(data) is bytes:
+            return data
+        if type(data) is str:
+            return data.encode()
+        raise RowFault("cannot-encode", f"`data` is {type(data).__name__}: raw is written from bytes or a text")
+
+    return encode
+
+
 def json_encoder() -> Encode:
     return msgspec.json.Encoder().encode
 

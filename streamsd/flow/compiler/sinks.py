@@ -13,6 +13,7 @@ from streamsd.flow.outputs import ADDRESSED, MESSAGES, TEXTS, address_check, enc
 from streamsd.flow.plan import SinkPlan
 from streamsd.flow.seals import Sealer
 from streamsd.flow.spec.sinks import ROWS, Sink
+from streamsd.flow.spec.sources import BINARY
 from streamsd.flow.spec.steps import Step
 from streamsd.flow.types import Type
 
@@ -61,7 +62,7 @@ class SinksCompiler:
         if sink.transport not in MESSAGES:
             self.draft.wrong("flow-sink", (*path, "seal"), f"a {sink.transport} sink sends no messages to seal")
             return None
-        text = sink.transport in TEXTS and not (sink.websocket is not None and sink.format == "msgpack")
+        text = sink.transport in TEXTS and not (sink.websocket is not None and sink.format in BINARY)
         return self.draft.sealing(lambda: Sealer(seal, text), (*path, "seal"), ("key",))
 
     def _address(self, builder: LoopBuilder, sink: Sink, path: FieldPath) -> list[str]:
@@ -105,10 +106,13 @@ class SinksCompiler:
                 self.draft.wrong("flow-sink", here, "parquet needs to know the fields", hint)
             if sink.seal is not None:
                 self.draft.wrong("flow-sink", (*path, "seal"), "a Parquet file holds no messages to seal")
-        if sink.format == "text" and fields is not None and "line" not in fields:
-            self.draft.wrong(
-                "flow-sink", (*path, "format"), "text is written from a field `line`", "make it in a `map` step"
-            )
+        for format, name in (("text", "line"), ("raw", "data")):
+            if sink.format == format and fields is not None and name not in fields:
+                words = f"{format} is written from a field `{name}`"
+                self.draft.wrong("flow-sink", (*path, "format"), words, "make it in a `map` step")
+        if sink.format in BINARY and sink.transport == "sse" and sink.seal is None:
+            hint = "use a websocket sink, or seal it"
+            self.draft.wrong("flow-sink", (*path, "format"), f"events are text, {sink.format} is none", hint)
         if sink.transport in ROWS:
             if fields is None:
                 self.draft.wrong(

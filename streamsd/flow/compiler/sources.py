@@ -12,10 +12,10 @@ from streamsd.flow.generated import faults_of
 from streamsd.flow.loops import LoopBuilder
 from streamsd.flow.plan import SourcePlan
 from streamsd.flow.seals import Opener
-from streamsd.flow.spec.sources import Source
+from streamsd.flow.spec.sources import BINARY, LINES, Source
 from streamsd.flow.spec.steps import SHAPED, Batch, Step
 from streamsd.flow.spec.words import read_type
-from streamsd.flow.types import STR, Type
+from streamsd.flow.types import BYTES, STR, Type
 
 
 class SourcesCompiler:
@@ -66,8 +66,12 @@ class SourcesCompiler:
         if source.generator is not None:
             for name, fault in faults_of(source.generator.fields):
                 self.draft.fault((*path, "generator", "fields", name), fault, source.generator.fields[name])
+        if source.format in BINARY and source.transport in LINES and source.sealed is None:
+            words = f"a line of a {source.transport} source ends where {source.format} may have any byte"
+            hint = "send it through a source of messages (mqtt, kafka, udp, websocket …), or sealed"
+            self.draft.wrong("flow-source", (*path, "format"), words, hint)
         match source.format:
-            case "json":
+            case "json" | "ndjson":
                 decode = records.json_decoder(schema)
             case "msgpack":
                 decode = records.msgpack_decoder(schema)
@@ -91,6 +95,12 @@ class SourcesCompiler:
                     )
                 schema = {"line": STR}
                 decode = records.text_decoder()
+            case "raw":
+                if schema is not None:
+                    words = "raw has one field, data, and takes no schema"
+                    self.draft.wrong("flow-schema", (*path, "format"), words, "use a `custom` step")
+                schema = {"data": BYTES}
+                decode = records.raw_decoder()
         windowed = any(step.window is not None for step in self.draft.spec.steps)
         if schema is None and self.draft.tap is None and _never_whole((*source.steps, *main), windowed):
             return LoopBuilder(None, self.draft.standing, self.draft.problems, self.draft.base, lean=source.format)

@@ -284,8 +284,9 @@ class Sink(Part):
     """Only results for which the condition holds."""
     steps: Annotated[tuple[Step, ...], OnChange.PATCH] = ()
     """Steps for this sink alone (no window, join or dedupe)."""
-    format: Annotated[Literal["json", "csv", "msgpack", "text", "parquet"], OnChange.RESTART] = "json"
-    """How a result is written. `text`: the field `line` alone. `parquet`: for files."""
+    format: Annotated[Literal["json", "csv", "msgpack", "text", "raw", "parquet"], OnChange.RESTART] = "json"
+    """How a result is written. `text`: the field `line` alone. `raw`: the bytes of the field `data` alone. `parquet`:
+    for files."""
     seal: Annotated[Seal | None, OnChange.PATCH] = None
     """Sign or encrypt each result."""
     delivery: Literal["at_least_once", "exactly_once"] | None = None

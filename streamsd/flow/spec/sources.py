@@ -274,8 +274,9 @@ class Source(Part):
     """A gRPC stream to us."""
     streamsd: StreamsdSource | None = None
     """The daemon's own figures and events."""
-    format: Literal["json", "csv", "msgpack", "text"] = "json"
-    """How a message is read. `text`: one field, `line`."""
+    format: Literal["json", "ndjson", "csv", "msgpack", "text", "raw"] = "json"
+    """How a message is read. `ndjson`: it is several, each a line of JSON. `text`: one field, `line`. `raw`: one field,
+    `data`, of bytes."""
     columns: tuple[FieldName, ...] | None = None
     """CSV: the names of the columns, in order. None: those of the schema."""
     schema_: Annotated[dict[FieldName, FieldType] | None, Field(alias="schema", min_length=1)] = None
@@ -323,5 +324,9 @@ TRANSPORTS = (
 )
 REPLAYABLE = frozenset({"generator", "file", "kafka"})
 """Sources that can be read again from a position: what exactly-once needs."""
+LINES = frozenset({"file", "stdin", "tcp"})
+"""Sources whose messages are lines."""
+BINARY = frozenset({"msgpack", "raw"})
+"""Formats in which any byte may stand, also that of a line's end."""
 FINITE = frozenset({"generator", "file", "stdin"})
 """Sources that may come to an end."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from streamsd.core.diagnostics import Problem, ProblemsError
 from streamsd.flow.layout import Layout
 from streamsd.flow.plan import SinkPlan, SourcePlan
+from streamsd.flow.spec.sources import BINARY
 from streamsd.programs.flow.intake import Intake
 from streamsd.programs.flow.life import Life
 from streamsd.programs.flow.network import Network
@@ -66,7 +67,7 @@ def intake_of(plan: SourcePlan, place: Place) -> Intake:
         if spec.udp is not None:
             from streamsd.programs.flow.sources.udp import UdpIntake
 
-            return UdpIntake(spec.udp)
+            return UdpIntake(spec.udp, whole=spec.format in BINARY and spec.sealed is None)
         if spec.http is not None:
             from streamsd.programs.flow.sources.http import HttpIntake
 
@@ -136,7 +137,7 @@ def outlet_of(plan: SinkPlan, place: Place) -> Outlet:
         if spec.http is not None:
             from streamsd.programs.flow.sinks.http import HttpOutlet
 
-            return HttpOutlet(spec.http, spec.format, place)
+            return HttpOutlet(spec.http, spec.format, spec.seal is not None, place)
         if spec.mqtt is not None:
             from streamsd.programs.flow.sinks.mqtt import MqttOutlet
 
@@ -152,11 +153,11 @@ def outlet_of(plan: SinkPlan, place: Place) -> Outlet:
         if spec.websocket is not None and spec.websocket.url is not None:
             from streamsd.programs.flow.sinks.websocket import WebsocketClientOutlet
 
-            return WebsocketClientOutlet(spec.websocket, spec.format == "msgpack", place)
+            return WebsocketClientOutlet(spec.websocket, spec.format in BINARY, place)
         if spec.websocket is not None:
             from streamsd.programs.flow.sinks.fanout import WebsocketOutlet
 
-            return WebsocketOutlet(spec.websocket, spec.format == "msgpack", place)
+            return WebsocketOutlet(spec.websocket, spec.format in BINARY, place)
         if spec.sse is not None:
             from streamsd.programs.flow.sinks.fanout import SseOutlet
 

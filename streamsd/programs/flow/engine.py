@@ -158,11 +158,12 @@ class Engine:
         ends = [("sources", n, i.figures()) for n, i in self._intakes.items()]
         ends += [("sinks", n, o.figures()) for n, o in self._outlets.items()]
         for kind, name, figures in ends:
-            told = made[kind]
-            assert isinstance(told, dict)
-            one = told[name]
-            assert isinstance(one, dict)
-            one.update(figures)
+            _figures_of(made, kind, name).update(figures)
+        for name, intake in self._intakes.items():
+            left = intake.left()
+            seconds = self.figures.sources[name].backlog.seconds(left, time.monotonic()) if left else None
+            if seconds is not None:
+                _figures_of(made, "sources", name)["time_left"] = seconds
         watermark, held_by = self._front.time()
         if watermark is not None or held_by:
             made["watermark"], made["held_by"] = watermark, list(held_by)
@@ -432,3 +433,11 @@ class Engine:
     def all_parts(self) -> list[str]:
         """Of the sinks, those in all processes, in order."""
         return self._all_parts
+
+
+def _figures_of(made: dict[str, JsonValue], kind: str, name: str) -> dict[str, JsonValue]:
+    told = made[kind]
+    assert isinstance(told, dict)
+    one = told[name]
+    assert isinstance(one, dict)
+    return one

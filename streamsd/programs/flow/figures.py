@@ -29,6 +29,23 @@ class Meter:
 
 
 @dataclass
+class Backlog:
+    """How quickly what is left to be read becomes less, over the last ten seconds."""
+
+    _marks: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def seconds(self, left: int, now: float) -> float | None:
+        """Until nothing is `left`, as it goes now; None while that cannot be said."""
+        self._marks.append((now, left))
+        while len(self._marks) > 2 and now - self._marks[0][0] > _SPAN:
+            self._marks.popleft()
+        then, before = self._marks[0]
+        if left >= before or now - then < 0.5:
+            return None
+        return round(left * (now - then) / (before - left), 1)
+
+
+@dataclass
 class Pauses:
     """The longest of the last ten to twenty seconds."""
 
@@ -52,6 +69,7 @@ class SourceFigures:
     messages: Meter = field(default_factory=Meter)
     bytes: int = 0
     limited: int = 0
+    backlog: Backlog = field(default_factory=Backlog)
 
 
 @dataclass

@@ -50,6 +50,11 @@ class Intake(ABC):
         """For the report."""
         return {}
 
+    def left(self) -> int | None:
+        """How much is known to be there and not read yet: bytes, records, messages. None for a source that cannot say.
+        Called from the report's thread."""
+        return None
+
     def close(self) -> None:  # noqa: B027  # some hold nothing
         """Let go of everything."""
 

@@ -93,6 +93,10 @@ def number_log(process: int) -> None:
     _tag["process"] = process
 
 
+_PROGRESS = 10.0
+"""Seconds between two words of a long run in the foreground."""
+
+
 def log(event: str, **fields: object) -> None:
     """One JSON object a line, on the standard error: the standard output may be a sink."""
     print(json.dumps({"event": event, **_tag, **fields}, default=str), file=sys.stderr, flush=True)
@@ -130,6 +134,7 @@ class Runner:
         self._complete = False
         self._engine: Engine | None = None
         self._tap_now: Tap | None = None
+        self._progressed = time.monotonic()
         self._lock = threading.Lock()
         self._report_wanted = threading.Event()
 
@@ -389,11 +394,26 @@ class Runner:
             if trouble != told:
                 told = trouble
                 log("flow-degraded", reason=trouble[0], message=trouble[1]) if trouble[0] else log("flow-mended")
+            self._progress()
             self._report_wanted.wait(1.0)
             engine = self._engine
             for table in engine.standing.tables() if engine else ():
                 if table.refresh():
                     log("table-read", rows=len(table.rows))
+
+    def _progress(self) -> None:
+        """Of a long run in the foreground: how far it is, every ten seconds."""
+        if self.setting.linger or self._engine is None or self._member is not None:
+            return
+        # Rates are of what was seen at the looks before.
+        sources, now = self._engine.observed()["sources"], time.monotonic()
+        if now - self._progressed < _PROGRESS:
+            return
+        self._progressed = now
+        assert isinstance(sources, dict)
+        for name, one in sources.items():
+            if isinstance(one, dict):
+                log("flow-progress", source=name, **{k: one[k] for k in ("messages", "rate", "time_left") if k in one})
 
     def _observed(self) -> dict[str, JsonValue]:
         made: dict[str, JsonValue] = {"live": self._live}

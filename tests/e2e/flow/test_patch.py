@@ -86,6 +86,8 @@ def test_a_tap_shows_what_leaves_a_step_and_its_rate_and_no_message_is_lost(flow
     ]
     source = {"generator": {"fields": {"i": "n", "v": "n % 10"}, "rate": 5000, "count": 50_000}}
     one = flow({**BASE, "source": source, "steps": steps}).start().ready()
+    left = one.until(lambda seen: seen["sources"]["in"].get("time_left"), "how long it still takes")
+    assert left > 0
     seen = {
         place: one.ask(do="tap", place=place, count=4, seconds=30)
         for place in ("source in", "step 1", "step 3", "step 5", "sink out")

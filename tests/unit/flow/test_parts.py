@@ -16,6 +16,7 @@ from streamsd.flow.seals import KeyFault, Opener, Sealer
 from streamsd.flow.spec.seals import Seal, Sealed
 from streamsd.flow.spec.words import RateLimit
 from streamsd.programs.flow import mqtt_packets as mqtt
+from streamsd.programs.flow.figures import Backlog
 from streamsd.programs.flow.intake import Inbox, Lines
 from streamsd.programs.flow.letters import Cabinet, as_batch, raw_of
 from streamsd.programs.flow.life import Life
@@ -75,6 +76,15 @@ def test_a_bucket_lets_so_many_through_and_changes():
     bucket.spend(1, 5000)
     assert bucket.allowance(5000, 2002) == 0, "in debt"
     assert bucket.allowance(5000, 2010) == 5000
+
+
+def test_what_is_left_takes_as_long_as_it_went_so_far():
+    backlog = Backlog()
+    assert backlog.seconds(1000, 0.0) is None
+    assert backlog.seconds(900, 0.1) is None, "too soon to say"
+    assert backlog.seconds(600, 4.0) == 6.0
+    assert backlog.seconds(2000, 5.0) is None, "it grows"
+    assert backlog.seconds(500, 10.0) == 10.0
 
 
 def test_a_spool_gives_everything_once_from_its_position(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

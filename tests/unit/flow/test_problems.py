@@ -144,6 +144,10 @@ def test_all_faults_are_told_in_one_go_and_none_twice(tmp_path):
         ({"sink": {"stdout": {}, "format": "csv"}, "schema": None}, "sink.format", "csv needs to know the fields"),
         ({"sink": {"stdout": {}, "format": "text"}}, "sink.format", "a field `line`"),
         ({"source": {**GENERATOR, "format": "text"}}, "source.format", "takes no schema"),
+        ({"source": {**GENERATOR, "format": "raw"}}, "source.format", "takes no schema"),
+        ({"source": {"file": {"path": "x"}, "format": "msgpack"}}, "source.format", "where msgpack may have any byte"),
+        ({"sink": {"sse": {"listen": ":9"}, "format": "msgpack"}}, "sink.format", "events are text, msgpack is none"),
+        ({"sink": {"stdout": {}, "format": "raw"}}, "sink.format", "a field `data`"),
         ({"source": {**GENERATOR, "format": "csv", "columns": ["room"]}}, "schema.temp_c", "no such column"),
     ],
 )

@@ -217,6 +217,35 @@ def test_formats():
         [{"set": {"y": "x + 1"}}], [msgspec.msgpack.encode({"x": 1})], source={**SOURCE, "format": "msgpack"}
     )
     assert packed == [{"x": 1, "y": 2}]
+    several, dead = run(
+        [{"filter": "meta('topic') is None"}],
+        [b'{"x": 1}\n\n{"x": 2}\r\n{"x":', b'{"x": 3}'],
+        source={**SOURCE, "format": "ndjson"},
+    )
+    assert (several, dead) == ([{"x": 1}, {"x": 2}, {"x": 3}], ["malformed"])
+
+
+def test_bytes_go_through_as_they_came():
+    spec = {
+        "source": {**SOURCE, "format": "raw"},
+        "steps": [{"filter": "crc32(data) != 0"}],
+        "sinks": {
+            "mqtt": {"mqtt": {"topic": "t"}, "format": "raw"},
+            "file": {"file": {"path": "x"}, "format": "msgpack"},
+            "same": {"file": {"path": "y"}, "format": "raw"},
+        },
+    }
+    pipeline = Pipeline(FlowSpec.model_validate(spec), Path())
+    messages = [b"\xff\n\0", b"two"]
+    pipeline.feed("in", messages)
+    given = pipeline.results | {"mqtt": [("t", row) for row in pipeline.results["mqtt"]]}
+    made = {name: pipeline.plan.sinks[name].encode(rows)[0] for name, rows in given.items()}
+    assert pipeline.letters == []
+    assert list(made["mqtt"].items) == [("t", message) for message in messages]
+    assert made["same"].block == b"".join(messages)
+    import msgspec
+
+    assert made["file"].block == b"".join(msgspec.msgpack.encode({"data": message}) for message in messages)
 
 
 def test_sinks_have_conditions_and_steps_of_their_own():

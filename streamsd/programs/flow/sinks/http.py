@@ -13,20 +13,28 @@ from urllib.parse import urlsplit
 from streamsd.core.report import JsonValue
 from streamsd.flow.outputs import Batch
 from streamsd.flow.spec.sinks import HttpSink
+from streamsd.flow.spec.sources import BINARY
 from streamsd.programs.flow.ends import Place
 from streamsd.programs.flow.life import Backoff
 from streamsd.programs.flow.network import client_context
 from streamsd.programs.flow.outlet import Outlet
 
-_KINDS = {"json": "application/x-ndjson", "csv": "text/csv", "msgpack": "application/x-msgpack", "text": "text/plain"}
+_KINDS = {
+    "json": "application/x-ndjson",
+    "csv": "text/csv",
+    "msgpack": "application/x-msgpack",
+    "text": "text/plain",
+    "raw": "application/octet-stream",
+}
 
 
 class HttpOutlet(Outlet):
     """A request is sent again until the answer is 2xx: whoever receives it may get it twice. The connection is kept."""
 
-    def __init__(self, spec: HttpSink, format: str, place: Place) -> None:
+    def __init__(self, spec: HttpSink, format: str, sealed: bool, place: Place) -> None:
         self._spec = spec
         self._kind = "application/json" if spec.batch == 1 and format == "json" else _KINDS[format]
+        self._end = b"" if format in BINARY and not sealed else b"\n"
         self._place = place
         self._url = urlsplit(spec.url)
         self._target = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
@@ -51,7 +59,7 @@ class HttpOutlet(Outlet):
         return None
 
     def _send(self, items: Sequence[bytes]) -> None:
-        body = items[0] if self._spec.batch == 1 else b"".join(item + b"\n" for item in items)
+        body = items[0] if self._spec.batch == 1 else b"".join(item + self._end for item in items)
         headers = {"content-type": self._kind, "user-agent": "streamsd"}
         if self._spec.token is not None:
             headers["authorization"] = f"Bearer {self._spec.token.reveal()}"

@@ -157,6 +157,12 @@ class FileIntake(Intake):
         size = os.fstat(self._fd).st_size
         return {"offset": self._offset, "size": size, "lag_bytes": max(0, size - self._offset)}
 
+    def left(self) -> int | None:
+        try:
+            return max(0, os.fstat(self._fd).st_size - self._offset)
+        except OSError:
+            return None  # it is not there yet, or was closed just now
+
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)

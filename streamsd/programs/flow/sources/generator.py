@@ -56,5 +56,8 @@ class GeneratorIntake(Intake):
     def position(self) -> Any:
         return self._next
 
+    def left(self) -> int | None:
+        return None if self._spec.count is None else self._spec.count - self._next
+
     def done(self) -> bool:
         return self._spec.count is not None and self._next >= self._spec.count

@@ -150,6 +150,21 @@ class KafkaIntake(Intake):
     def figures(self) -> Mapping[str, JsonValue]:
         return {"partitions": len(self._assigned), "offsets": dict(self._offsets)}
 
+    def left(self) -> int | None:
+        """As far as the brokers told with the last records: the newest offset of each partition."""
+        consumer, left = self._consumer, 0
+        if consumer is None:
+            return None
+        try:
+            for name, part in list(self._assigned.items()):
+                oldest, newest = consumer.get_watermark_offsets(part, cached=True) or (0, -1)
+                if newest < 0:
+                    return None
+                left += max(0, newest - self._offsets.get(name, oldest))
+        except (KafkaException, RuntimeError):
+            return None  # it is closed just now
+        return left
+
     def close(self) -> None:
         if self._consumer is not None:
             self._consumer.close()

@@ -19,8 +19,10 @@ from streamsd.programs.flow.network import address
 class UdpIntake(QueueIntake):
     """While the flow is behind nothing is read, and the kernel drops what its buffer does not hold."""
 
-    def __init__(self, spec: UdpSource) -> None:
+    def __init__(self, spec: UdpSource, *, whole: bool) -> None:
+        """`whole`: a datagram is one message, whatever bytes it has."""
         super().__init__()
+        self._whole = whole
         self._spec = spec
         self._room = threading.Event()
         self.inbox.on_room = self._room.set
@@ -56,7 +58,7 @@ class UdpIntake(QueueIntake):
                 data, peer = receiver.recvfrom(65535)
             except BlockingIOError:
                 break
-            found = [line for line in data.splitlines() if line]
+            found = [data] if self._whole else [line for line in data.splitlines() if line]
             lines += found
             metas += [{"peer": f"{peer[0]}:{peer[1]}"}] * len(found)
         if lines:
