@@ -29,15 +29,19 @@ def excerpt(diagnostic: DiagnosticAnswer, stream: TextIO) -> str:
             diagnostic["end_column"] or 0,
         )
     severity = Severity(diagnostic["severity"])
-    text = render(Diagnostic(diagnostic["code"], diagnostic["message"], diagnostic["hint"], at, (), severity), _text_of)
+    text = render(
+        Diagnostic(diagnostic["code"], diagnostic["message"], diagnostic["hint"], at, (), severity), _lines_in
+    )
     word = f" {severity}: " if at else f"{severity}: "
     colour = Colour.RED if severity is Severity.ERROR else Colour.YELLOW
     return text.replace(word, paint(word, colour, stream), 1)
 
 
 @cache
-def _text_of(file: str) -> str | None:
+def _lines_in(file: str) -> list[str] | None:
+    from streamsd.document.excerpt import lines_of
+
     try:
-        return Path(file).read_text("utf-8", "replace")
+        return lines_of(Path(file).read_text("utf-8", "replace"))
     except OSError:
         return None

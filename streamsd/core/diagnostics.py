@@ -99,7 +99,9 @@ def dotted(path: FieldPath) -> str:
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
     """The choice a person most likely meant, or None when nothing is close."""
-    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    # Twice what two texts share is at least 0.6 of both: of very different lengths they are never close.
+    alike = [choice for choice in choices if 2 * min(len(choice), len(word)) >= 0.6 * (len(choice) + len(word))]
+    found = difflib.get_close_matches(word, alike, n=1, cutoff=0.6) if alike else []
     return found[0] if found else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from streamsd.core.diagnostics import Diagnostic, Source
 from streamsd.core.secret import MASK
@@ -13,24 +13,28 @@ _WIDTH = 100
 _BEFORE = 60
 
 
-def render(diagnostic: Diagnostic, text_of: Callable[[str], str | None]) -> str:
+def lines_of(text: str) -> list[str]:
+    """The lines of a file as its diagnostics count them."""
+    return BREAK.split(text.removeprefix("\ufeff"))
+
+
+def render(diagnostic: Diagnostic, lines_in: Callable[[str], Sequence[str] | None]) -> str:
     """`file:line:col: error: message [code]`, then the line with a caret below, then `hint: ...`.
 
-    `text_of` gives a file's text, or None when it cannot be had; then the excerpt is left out. Lines are separated by
-    newlines, the last one without. A secret that the profile spells out is masked.
+    `lines_in` gives a file's lines (`lines_of`), or None when they cannot be had; then the excerpt is left out. Lines are
+    separated by newlines, the last one without. A secret that the profile spells out is masked.
     """
     lines = [_printable(str(diagnostic))]
     at = diagnostic.at
-    text = text_of(at.file) if at else None
-    if at and text is not None:
-        lines.extend(_excerpt(at, text, mask=diagnostic.code == "secret-inline"))
+    found = lines_in(at.file) if at else None
+    if at and found is not None:
+        lines.extend(_excerpt(at, found, mask=diagnostic.code == "secret-inline"))
     if diagnostic.hint:
         lines.append(f"  hint: {_printable(diagnostic.hint)}")
     return "\n".join(lines)
 
 
-def _excerpt(at: Source, text: str, *, mask: bool) -> list[str]:
-    all_lines = BREAK.split(text.removeprefix("\ufeff"))
+def _excerpt(at: Source, all_lines: Sequence[str], *, mask: bool) -> list[str]:
     if not 1 <= at.line <= len(all_lines):
         return []
     line = all_lines[at.line - 1]
@@ -44,7 +48,9 @@ def _excerpt(at: Source, text: str, *, mask: bool) -> list[str]:
     shown = line[cut : cut + _WIDTH].rstrip()
     lead = "..." if cut else ""
     number = str(at.line)
-    caret = " " * (len(lead) + _columns(line[cut:start])) + "^" * max(1, min(_columns(line[start:end]), _WIDTH))
+    caret = " " * (len(lead) + _columns(line[cut:start])) + "^" * max(
+        1, min(_columns(line[start : min(end, start + _WIDTH)]), _WIDTH)
+    )
     tail = "..." if cut + _WIDTH < len(line) else ""
     return [f"  {number} | {lead}{_printable(shown)}{tail}", f"  {' ' * len(number)} | {caret}"]
 

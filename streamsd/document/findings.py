@@ -43,6 +43,11 @@ class Findings:
             return
         self._all[key] = diagnostic
 
+    @property
+    def room(self) -> int:
+        """How many more are kept whole."""
+        return MOST - len(self._all)
+
     def leave_out(self, errors: int) -> None:
         """Count errors that are not put into words, once there are too many."""
         self.errors += errors
@@ -64,8 +69,14 @@ class Findings:
 
 def shown(value: object, limit: int = 40) -> str:
     """A value in quotes for a message: short, on one line, without control characters."""
-    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
-    return f"'{text}'" if len(text) <= limit else f"'{text[: limit - 3]}...'"
+    return f"'{bare(value, limit)}'"
+
+
+def bare(value: object, limit: int = 40) -> str:
+    """The same without quotes."""
+    whole = str(value)
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in whole[: limit + 1])
+    return text if len(whole) <= limit else f"{text[: limit - 3]}..."
 
 
 def hint_among(word: str, names: Iterable[str], what: str = "declared") -> str:

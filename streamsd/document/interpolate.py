@@ -15,7 +15,7 @@ from streamsd.core.diagnostics import nearest
 from streamsd.core.secret import Secret
 from streamsd.document.budget import Budget
 from streamsd.document.files import MAX_SECRET_BYTES, Files, Unreadable
-from streamsd.document.findings import Findings, hint_among, shown
+from streamsd.document.findings import Findings, bare, hint_among, shown
 from streamsd.document.nodes import MAX_DEPTH, BrokenNode, Entry, ListNode, Node, ScalarNode, list_of, map_of, source_of
 from streamsd.document.scalars import NotANumber, resolve
 
@@ -140,7 +140,7 @@ class Interpolation:
             )
         if name in self._chain:
             chain = " -> ".join([*self._chain[self._chain.index(name) :], name])
-            return self._fault(node, "var-cycle", f"variables that need each other: {chain}")
+            return self._fault(node, "var-cycle", f"variables that need each other: {bare(chain, 200)}")
         if len(self._chain) > _MAX_CHAIN:
             return self._fault(node, "var-cycle", f"variables of variables, more than {_MAX_CHAIN} deep")
         value = self._variable(name)
@@ -178,10 +178,13 @@ class Interpolation:
             text = default
         if text is None:
             return self._fault(
-                node, "env-missing", f"the environment has no {name}", f"set it, or write ${{env:{name}:-default}}"
+                node,
+                "env-missing",
+                f"the environment has no {bare(name)}",
+                f"set it, or write ${{env:{bare(name)}:-default}}",
             )
         if not _is_text(text):
-            return self._fault(node, "env-encoding", f"the value of {name} is not UTF-8")
+            return self._fault(node, "env-encoding", f"the value of {bare(name)} is not UTF-8")
         try:
             value = resolve(text) if text else ""
         except NotANumber:
@@ -194,10 +197,10 @@ class Interpolation:
             text = self._files.env(name)
             if text is None:
                 return self._fault(
-                    node, "env-missing", f"the environment has no {name}", "set it where streamsd starts"
+                    node, "env-missing", f"the environment has no {bare(name)}", "set it where streamsd starts"
                 )
             if not _is_text(text):
-                return self._fault(node, "env-encoding", f"the value of {name} is not UTF-8")
+                return self._fault(node, "env-encoding", f"the value of {bare(name)} is not UTF-8")
             return node._replace(value=Secret(text), plain=False)
         if origin == "file" and name:
             return self._secret_file(name, node)
@@ -249,9 +252,7 @@ def _is_text(text: str) -> bool:
 
 
 def _form_hint(inner: str) -> str:
-    name = inner.partition(":")[0]
+    name, word = inner.partition(":")[0], bare(inner)
     if _VARIABLE.match(inner) and nearest(name, ["var", "env", "secret"]) is None:
-        return (
-            f"write ${{env:{inner}}} for the environment, ${{var:{inner}}} for a variable, or $${{{inner}}} to keep it"
-        )
+        return f"write ${{env:{word}}} for the environment, ${{var:{word}}} for a variable, or $${{{word}}} to keep it"
     return f"write {_FORMS}; a text keeps its '${{' when it is written '$${{'"

@@ -20,7 +20,7 @@ from streamsd.core.secret import MASK, Secret
 from streamsd.document.cache import CostCache
 from streamsd.document.findings import Findings
 from streamsd.document.interpolate import EnvNode
-from streamsd.document.nodes import Entry, ListNode, MapNode, Node, ScalarNode, locate, map_of
+from streamsd.document.nodes import BrokenNode, Entry, ListNode, MapNode, Node, ScalarNode, locate, map_of
 from streamsd.document.shape import expected_at, holds_secrets, is_no_choice
 from streamsd.document.words import explain, misplaced_secret, mistaken_boolean
 
@@ -81,7 +81,9 @@ def _check(model: type[Spec], entry: Entry, findings: Findings, prefix: FieldPat
             spec = _validate(model, retyped)
         except ValidationError as last:
             errors = last.errors(include_url=False, include_input=False)
-            findings.extend(explain(errors, model, Entry(entry.key, retyped), prefix))
+            told, more = explain(errors, model, Entry(entry.key, retyped), prefix, findings.room)
+            findings.extend(told)
+            findings.leave_out(more)
             return Checked(None, _references_despite(model, retyped, errors))
         value = retyped
     overlooked = list(_overlooked(model, value))
@@ -179,7 +181,8 @@ def _as_text(node: Node, paths: set[FieldPath], here: FieldPath) -> Node:
 
 def _inline_secrets(value: object, node: Node | None, path: FieldPath) -> Iterator[FieldPath]:
     if isinstance(value, Secret):
-        if isinstance(node, ScalarNode) and isinstance(node.value, str) and not isinstance(node, EnvNode):
+        # What stands for an expression at fault is none that the file spells out.
+        if isinstance(node, ScalarNode) and isinstance(node.value, str) and not isinstance(node, EnvNode | BrokenNode):
             yield path
     elif isinstance(value, BaseModel) and isinstance(node, MapNode):
         for name, info in type(value).model_fields.items():

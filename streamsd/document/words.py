@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from streamsd.core.diagnostics import Diagnostic, FieldPath, Source, name_hint, nearest
 from streamsd.core.secret import Secret
-from streamsd.document.findings import shown
+from streamsd.document.findings import bare, shown
 from streamsd.document.nodes import BrokenNode, Entry, ListNode, MapNode, Node, ScalarNode, locate, source_of
 from streamsd.document.shape import expected_at, fields_of, models_at
 
@@ -69,15 +69,13 @@ class _Error:
 
 
 def explain(
-    errors: Iterable[ErrorDetails], model: type[BaseModel], entry: Entry, prefix: FieldPath
-) -> list[Diagnostic]:
-    """Diagnostics for one resource's validation errors; of a union's members, the one that was meant speaks."""
+    errors: Iterable[ErrorDetails], model: type[BaseModel], entry: Entry, prefix: FieldPath, most: int
+) -> tuple[list[Diagnostic], int]:
+    """Diagnostics for one resource's validation errors, `most` of them, and how many more there are; of a union's
+    members, the one that was meant speaks."""
     meant = _reduce([_error(e, entry.value) for e in errors], 0)
-    return [
-        _diagnostic(error, model, entry, prefix)
-        for error in meant
-        if not isinstance(error.node, BrokenNode) and not _is_misspelt(error, meant)
-    ]
+    told = [e for e in meant if not isinstance(e.node, BrokenNode) and not _is_misspelt(e, meant)]
+    return [_diagnostic(error, model, entry, prefix) for error in told[:most]], len(told[most:])
 
 
 def misplaced_secret(path: FieldPath, entry: Entry, prefix: FieldPath) -> Diagnostic:
@@ -293,7 +291,7 @@ def _name(path: FieldPath) -> str:
     text = ""
     for part in reversed(path):
         if isinstance(part, str):
-            return part + text
+            return bare(part, 80) + text
         text = f"[{part}]{text}"
     return text
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from streamsd.document.excerpt import render
+from streamsd.document.excerpt import lines_of, render
 from streamsd.document.load import load
 from streamsd.kinds import load_kinds
 
@@ -25,7 +25,7 @@ def said_about(profile: Path) -> str:
     loaded = load(profile, KINDS, host="studio", environ={"HOME": "/home/alice", "TOKEN": "hunter2"})
     assert not loaded.valid
     assert not loaded.resources
-    return "\n\n".join(render(d, lambda file: Path(file).read_text()) for d in loaded.diagnostics) + "\n"
+    return "\n\n".join(render(d, lambda file: lines_of(Path(file).read_text())) for d in loaded.diagnostics) + "\n"
 
 
 @pytest.fixture(scope="module")

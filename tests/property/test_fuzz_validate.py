@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamsd.core.kind import Registry
-from streamsd.document.excerpt import render
+from streamsd.document.excerpt import lines_of, render
 from streamsd.document.load import load
 from streamsd.document.nodes import MAX_BYTES
 from streamsd.document.schema import example_of, kind_schema
@@ -63,7 +63,7 @@ def bad(registry: Registry, directory: Path, data: bytes) -> int:
     text = data.decode("utf-8", "replace")
     lines = len(BREAK.split(text))
     for found in loaded.diagnostics:
-        said = render(found, lambda file: text)
+        said = render(found, lambda file: lines_of(text))
         assert "\x1b" not in said
         assert said.isprintable() or "\n" in said
         json.dumps(found.to_json())
@@ -167,13 +167,14 @@ def test_no_text_takes_much_memory_or_time(tmp_path: Path) -> None:
         (tmp_path / f"{name}.yaml").write_text(text)
     script = (
         "import json, resource, sys\nfrom pathlib import Path\nfrom streamsd.kinds import load_kinds\n"
-        "from streamsd.document.load import load\nfrom streamsd.document.excerpt import render\nkinds = load_kinds()\n"
+        "from streamsd.document.load import load\nfrom streamsd.document.excerpt import lines_of, render\n"
+        "kinds = load_kinds()\n"
         "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
         "before, told = peak(), {}\n"
         "for path in sorted(Path(sys.argv[1]).glob('*.yaml')):\n"
         "    loaded = load(path, kinds, host='h', environ={})\n"
         "    assert not loaded.valid\n"
-        "    [render(d, lambda file: Path(file).read_text()) for d in loaded.diagnostics[:5]]\n"
+        "    [render(d, lambda file: lines_of(Path(file).read_text())) for d in loaded.diagnostics[:5]]\n"
         "    told[path.stem] = loaded.diagnostics[0].code\n"
         "print(json.dumps([told, peak() - before]))\n"
     )

@@ -159,3 +159,20 @@ def test_bombs_of_variables_are_stopped(tmp_path: Path) -> None:
     codes = {d.code for d in read(tmp_path, "version: 1\nvars:\n" + "\n".join(reversed(chain))).diagnostics}
     assert codes <= {"var-cycle", "yaml-depth", "too-many-errors"}
     assert codes
+
+
+def test_a_secret_that_is_missing_is_no_secret_that_stands_in_the_file(tmp_path: Path) -> None:
+    for secret in ("${secret:env:NONE}", "${env:NONE}", "Bearer ${env:NONE}"):
+        loaded = read(tmp_path, HEAD + f"casts: {{c: {{screen: s, token: '{secret}'}}}}\n")
+        assert [found.code for found in loaded.diagnostics] == ["env-missing"]
+
+
+def test_a_long_name_is_told_short(tmp_path: Path) -> None:
+    long = "N" * 5000
+    loaded = read(
+        tmp_path,
+        HEAD + f"casts: {{c: {{screen: s, token: '${{secret:env:{long}}}', env: {{A: '${{env:{long}}}', "
+        f"B: '${{{long}}}', C: '${{var:{long}}}'}}}}}}\n",
+    )
+    assert len(loaded.diagnostics) == 4
+    assert [d for d in loaded.diagnostics if len(d.message) + len(d.hint) > 300] == []

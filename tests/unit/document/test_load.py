@@ -10,7 +10,7 @@ from streamsd.core.address import Address
 from streamsd.core.diagnostics import Diagnostic, Source
 from streamsd.document import build
 from streamsd.document.envelope import envelope
-from streamsd.document.excerpt import render
+from streamsd.document.excerpt import lines_of, render
 from streamsd.document.load import Loaded, load
 from tests.unit.document.kinds import REGISTRY, read, told
 
@@ -121,7 +121,7 @@ def test_an_envelope_has_everything_in_json_types(tmp_path: Path) -> None:
 
 
 def shown(text: str, at: Source, code: str = "x", hint: str = "") -> str:
-    return render(Diagnostic(code, "wrong", hint, at), lambda file: text)
+    return render(Diagnostic(code, "wrong", hint, at), lambda file: lines_of(text))
 
 
 def test_an_excerpt_has_a_caret_below_what_is_wrong() -> None:

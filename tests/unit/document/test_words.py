@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
+from streamsd.document.excerpt import lines_of, render
 from tests.unit.document.kinds import read
 
 
@@ -79,3 +81,17 @@ def test_every_error_in_one_pass(tmp_path: Path) -> None:
 
 def test_numbers_without_a_fraction_are_whole(tmp_path: Path) -> None:
     assert read(tmp_path, "version: 1\nscreens: {s: {fps: 30.0, gamma: 2}}\n").valid
+
+
+def test_a_thousand_unknown_fields_on_one_line_are_told_in_no_time(tmp_path: Path) -> None:
+    fields = ", ".join(f"{'x' * 990}{number}: 1" for number in range(1000))
+    text = f"version: 1\nscreens: {{s: {{{fields}}}}}\n"
+    began = time.process_time()
+    loaded = read(tmp_path, text)
+    lines = lines_of(text)
+    said = [render(found, lambda file: lines) for found in loaded.diagnostics]
+    # A second where nothing else runs; it took twenty.
+    assert time.process_time() - began < 10
+    assert len(said) == 101
+    assert said[-1] == "error: 900 more errors are not shown [too-many-errors]"
+    assert max(map(len, said)) < 1000
