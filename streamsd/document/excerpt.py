@@ -21,8 +21,8 @@ def lines_of(text: str) -> list[str]:
 def render(diagnostic: Diagnostic, lines_in: Callable[[str], Sequence[str] | None]) -> str:
     """`file:line:col: error: message [code]`, then the line with a caret below, then `hint: ...`.
 
-    `lines_in` gives a file's lines (`lines_of`), or None when they cannot be had; then the excerpt is left out. Lines are
-    separated by newlines, the last one without. A secret that the profile spells out is masked.
+    `lines_in` gives a file's lines (`lines_of`), or None when they cannot be had; then the excerpt is left out. What is
+    returned are lines too, the last one without an end. A secret that the profile spells out is masked.
     """
     lines = [_printable(str(diagnostic))]
     at = diagnostic.at
