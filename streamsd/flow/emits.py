@@ -11,10 +11,10 @@ from streamsd.core.diagnostics import name_hint
 from streamsd.flow.aggregates import AGGREGATES, COUNT, MAX_COLLECTED, Aggregate, Slot
 from streamsd.flow.expressions.check import Checker
 from streamsd.flow.expressions.functions import FUNCTIONS, SPECIAL
-from streamsd.flow.expressions.source import Source
+from streamsd.flow.expressions.source import ExpressionError, Source
 from streamsd.flow.expressions.typed import Pool, Scope, Typed
 from streamsd.flow.records import has_objects, plain
-from streamsd.flow.types import COMPUTED_TIME, FLOAT, INT, NUMBER, TIME, Base
+from streamsd.flow.types import ANY, COMPUTED_TIME, FLOAT, INT, NUMBER, TIME, Base
 
 _HASHABLE = (Base.ANY, Base.STR, Base.INT, Base.BOOL, Base.FLOAT, Base.TIME, Base.NUMBER, Base.BYTES)
 _ALSO = {
@@ -141,10 +141,14 @@ class ResultScope:
 
 def compile_emit(source: Source, messages: Scope, results: ResultScope, pool: Pool, plan: Plan) -> Typed:
     """The result's code over `a` (the state). ExpressionError with its place otherwise."""
-    tree = _Aggregated(source, messages, results, pool, plan).visit(source.tree)
+    aggregated = _Aggregated(source, messages, results, pool, plan)
+    tree = aggregated.visit(source.tree)
     assert isinstance(tree, ast.expr)
     checker = Checker(Source(source.text, tree, source.lines), results, pool)
-    return checker.visit_root()
+    typed = checker.visit(tree)
+    checker.faults += aggregated.faults
+    checker.check()
+    return typed
 
 
 class _Aggregated(ast.NodeTransformer):
@@ -152,6 +156,20 @@ class _Aggregated(ast.NodeTransformer):
 
     def __init__(self, source: Source, messages: Scope, results: ResultScope, pool: Pool, plan: Plan) -> None:
         self.source, self.messages, self.results, self.pool, self.plan = source, messages, results, pool, plan
+        self.faults: list[ExpressionError] = []
+
+    def visit(self, node: ast.AST) -> Any:
+        try:
+            return super().visit(node)
+        except ExpressionError as fault:
+            self.faults.append(fault)
+            return self._named(node, Typed("None", ANY))
+
+    def _named(self, node: ast.AST, typed: Typed) -> ast.expr:
+        """A name, in the place of the node, that means this."""
+        key = f"result {len(self.results.results)}"
+        self.results.results[key] = typed
+        return ast.copy_location(ast.Name(id=key, ctx=ast.Load()), node)
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if self.results.field(node.id) is None and self.messages.field(node.id) is not None:
@@ -172,10 +190,7 @@ class _Aggregated(ast.NodeTransformer):
         if aggregate is None or (name in ("min", "max") and len(node.args) > 1):
             node.args = [self.visit(argument) for argument in node.args]
             return node
-        typed = self._compile(node, aggregate)
-        key = f"{name} {len(self.results.results)}"
-        self.results.results[key] = typed
-        return ast.copy_location(ast.Name(id=key, ctx=ast.Load()), node)
+        return self._named(node, self._compile(node, aggregate))
 
     def _compile(self, node: ast.Call, aggregate: Aggregate) -> Typed:
         words = f"write {aggregate.example}"
@@ -198,8 +213,7 @@ class _Aggregated(ast.NodeTransformer):
         return Typed(code, result)
 
     def _value(self, node: ast.expr, aggregate: Aggregate) -> Typed:
-        checker = Checker(self.source, self.messages, self.pool)
-        typed = checker.visit(node)
+        typed = Checker(self.source, self.messages, self.pool).visit_root(node)
         kind = typed.type
         if aggregate.takes is NUMBER and not (kind.numeric or kind.base is Base.ANY):
             raise self.source.error(

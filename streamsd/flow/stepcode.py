@@ -36,7 +36,7 @@ class Steps:
     # --- faults
 
     def fault(self, path: FieldPath, fault: ExpressionError, text: str) -> None:
-        self.problems.append(fault.problem(text, path))
+        self.problems.extend(fault.problems(text, path))
 
     def wrong(self, path: FieldPath, message: str, hint: str = "") -> None:
         self.problems.append(Problem("flow-step", message, hint, path))

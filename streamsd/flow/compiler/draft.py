@@ -40,7 +40,7 @@ class Draft:
         self.problems.append(Problem(code, message, hint, path))
 
     def fault(self, path: FieldPath, fault: ExpressionError, text: str) -> None:
-        self.problems.append(fault.problem(text, path))
+        self.problems.extend(fault.problems(text, path))
 
     def no_batch(self, path: FieldPath) -> None:
         words = "a batch is not for a flow with a window or join, which take single messages"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 def call(checker: Checker, node: ast.Call) -> Typed:
     """A call of a function by its name; there are no others."""
     if not isinstance(node.func, ast.Name):
+        for argument in node.args:
+            checker.visit(argument)
         raise checker.error(node.func, "only functions of the table can be called", "write lower(x), not x.lower()")
     name = node.func.id
     match name:
@@ -41,12 +43,12 @@ def call(checker: Checker, node: ast.Call) -> Typed:
 
 def _function(checker: Checker, node: ast.Call, name: str) -> Typed:
     function = FUNCTIONS.get(name)
+    given = [checker.visit(argument) for argument in node.args]
     if function is None:
         known = sorted([*FUNCTIONS, *SPECIAL])
         close = nearest(name, known)
         hint = f"did you mean {close!r}?" if close else f"functions: {', '.join(known)}"
         raise checker.error(node.func, f"unknown function {name!r}", hint)
-    given = [checker.visit(argument) for argument in node.args]
     types = [part.type for part in given]
     chosen = next((s for s in function.signatures if s.fits(types)), None)
     if chosen is None:
@@ -103,8 +105,9 @@ def _literal(checker: Checker, node: ast.Call, index: int, words: str, count: in
 
 def _regex(checker: Checker, node: ast.Call, name: str) -> Typed:
     words = SPECIAL[name][0]
+    given = [checker.visit(argument) for argument in node.args]
     pattern = _literal(checker, node, 1, words, 3 if name == "sub" else 2)
-    text = checker.guard(node.args[0], checker.visit(node.args[0]), STR)
+    text = checker.guard(node.args[0], given[0], STR)
     try:
         compiled = regex(pattern)
     except ExpressionError as fault:
@@ -115,7 +118,7 @@ def _regex(checker: Checker, node: ast.Call, name: str) -> Typed:
         case "extract":
             return Typed(f"{checker.pool.constant(_extractor(compiled))}({text})", STR.or_null())
         case _:
-            new = checker.guard(node.args[2], checker.visit(node.args[2]), STR)
+            new = checker.guard(node.args[2], given[2], STR)
             return Typed(f"{checker.pool.constant(_substitute(compiled))}({text}, {new})", STR)
 
 

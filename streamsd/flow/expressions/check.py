@@ -12,7 +12,7 @@ from streamsd.flow.expressions.calls import call
 from streamsd.flow.expressions.comparisons import compare
 from streamsd.flow.expressions.functions import FUNCTIONS, SPECIAL
 from streamsd.flow.expressions.operators import binary, unary
-from streamsd.flow.expressions.source import ExpressionError, Source, foreign, parse
+from streamsd.flow.expressions.source import ExpressionError, Source, foreign, gathered, parse
 from streamsd.flow.expressions.typed import NO_CONSTANT, Pool, Scope, Typed, alike, attribute, inside
 from streamsd.flow.types import (
     ANY,
@@ -51,25 +51,47 @@ def compile_condition(text: str, scope: Scope, pool: Pool) -> tuple[Typed, froze
     """The same for a condition, with the names that are not null where it holds."""
     checker = Checker(parse(text), scope, pool)
     typed = checker.condition(checker.source.tree)
+    checker.check()
     return typed, checker.facts(checker.source.tree)[0]
 
 
 class Checker:
-    """One expression. `narrowed`: fields that are known not to be null at the place being looked at."""
+    """One expression. `narrowed`: fields that are known not to be null at the place being looked at. `faults`: those so
+    far; what is at fault counts as a value of any type, so that the rest is looked at too."""
 
     def __init__(self, source: Source, scope: Scope, pool: Pool) -> None:
         self.source = source
         self.scope = scope
         self.pool = pool
         self.narrowed: frozenset[str] = frozenset()
+        self.faults: list[ExpressionError] = []
 
-    def visit_root(self) -> Typed:
-        return self.visit(self.source.tree)
+    def visit_root(self, node: ast.expr | None = None) -> Typed:
+        """The whole expression, or the part that is one by itself. ExpressionError with all faults."""
+        typed = self.visit(node or self.source.tree)
+        self.check()
+        return typed
+
+    def check(self) -> None:
+        """ExpressionError when there were faults."""
+        if self.faults:
+            raise gathered(self.faults)
+
+    def told(self, fault: ExpressionError) -> Typed:
+        """Keep a fault; what stands for the value."""
+        self.faults.append(fault)
+        return Typed("None", ANY)
 
     def error(self, node: ast.AST, message: str, hint: str = "") -> ExpressionError:
         return self.source.error(node, message, hint)
 
     def visit(self, node: ast.expr, lenient: bool = False) -> Typed:
+        try:
+            return self._visit(node, lenient)
+        except ExpressionError as fault:
+            return self.told(fault)
+
+    def _visit(self, node: ast.expr, lenient: bool) -> Typed:
         match node:
             case ast.Constant(value=value):
                 return self._constant(node, value)
@@ -220,6 +242,12 @@ class Checker:
 
     def condition(self, node: ast.expr) -> Typed:
         """A value that must be true or false."""
+        try:
+            return self._condition(node)
+        except ExpressionError as fault:
+            return self.told(fault)
+
+    def _condition(self, node: ast.expr) -> Typed:
         typed = self.visit(node)
         if typed.type.base is Base.ANY:
             return Typed(f"as_bool({typed.code})", BOOL)
@@ -288,7 +316,7 @@ class Checker:
     def operand(self, node: ast.expr) -> Typed:
         typed = self.visit(node)
         if typed.type.optional or typed.type.base is Base.NULL:
-            raise self.nullable(node, typed)
+            return self.told(self.nullable(node, typed))
         return typed
 
     def nullable(self, node: ast.AST, typed: Typed) -> ExpressionError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from streamsd.flow import moments
 from streamsd.flow.expressions.typed import Typed
-from streamsd.flow.types import ANY, BOOL, STR, Base
+from streamsd.flow.types import ANY, BOOL, NULL, STR, Base
 
 if TYPE_CHECKING:
     from streamsd.flow.expressions.check import Checker
@@ -54,9 +54,11 @@ def _pair(checker: Checker, node: ast.AST, op: ast.cmpop, ln: ast.expr, left: Ty
         case ast.In() | ast.NotIn():
             return _within(checker, node, "in" if isinstance(op, ast.In) else "not in", left, right)
         case _:
-            for side, at in ((left, ln), (right, rn)):
-                if side.type.optional or side.type.base is Base.NULL:
-                    raise checker.nullable(at, side)
+            empty = [(side, at) for side, at in ((left, ln), (right, rn)) if side.type.optional or side.type == NULL]
+            if empty:
+                for side, at in empty:
+                    checker.told(checker.nullable(at, side))
+                return "False"
             return _order(checker, node, _ORDER[type(op)], left, right)
 
 

@@ -6,6 +6,7 @@ import ast
 import re
 import unicodedata
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from streamsd.core.diagnostics import FieldPath, Problem
@@ -14,20 +15,37 @@ MAX_LENGTH = 2000
 MAX_NODES = 400
 MAX_DEPTH = 40
 MAX_LITERAL = 10**18
+_MOST_FAULTS = 20
 
 
 class ExpressionError(Exception):
-    """A fault in an expression. `start` and `end` count characters of the text from 0; `end` is exclusive."""
+    """A fault in an expression. `start` and `end` count characters of the text from 0; `end` is exclusive. `others`:
+    the faults behind it that have nothing to do with it."""
 
-    def __init__(self, message: str, hint: str = "", start: int = 0, end: int = 0) -> None:
+    def __init__(
+        self, message: str, hint: str = "", start: int = 0, end: int = 0, others: Iterable[ExpressionError] = ()
+    ) -> None:
+        self.others = tuple(others)
         self.message = message
         self.hint = hint
         self.start = start
         self.end = max(end, start)
         super().__init__(message)
 
-    def problem(self, text: str, path: FieldPath) -> Problem:
-        return Problem("flow-expression", self.place(text), self.hint, path, within=(self.start, self.end))
+    @property
+    def all(self) -> tuple[ExpressionError, ...]:
+        return self, *self.others
+
+    def problems(self, text: str, path: FieldPath) -> list[Problem]:
+        return [
+            Problem("flow-expression", fault.place(text), fault.hint, path, within=(fault.start, fault.end))
+            for fault in self.all
+        ]
+
+    def behind(self, start: int) -> ExpressionError:
+        """The same where the expression stands so far within a text."""
+        others = [other.behind(start) for other in self.others]
+        return ExpressionError(self.message, self.hint, start + self.start, start + self.end, others)
 
     def place(self, text: str) -> str:
         """The message with its place: `unknown field 'temp' (at character 9: 'temp')`."""
@@ -35,6 +53,20 @@ class ExpressionError(Exception):
         piece = piece if len(piece) <= 40 else piece[:37] + "..."
         shown = f": {piece!r}" if piece and piece != text.strip() else ""
         return f"{self.message} (at character {self.start + 1}{shown})"
+
+
+def gathered(faults: Iterable[ExpressionError]) -> ExpressionError:
+    """All of them as one, by place. None is told twice, and none that may only follow from another within it."""
+    found = sorted((one for fault in faults for one in fault.all), key=lambda one: (one.start, one.end))
+    kept: list[ExpressionError] = []
+    for place, fault in enumerate(found):
+        inner = [o for o in found if o is not fault and fault.start <= o.start and o.end <= fault.end]
+        same = any((one.start, one.end) == (fault.start, fault.end) for one in found[:place])
+        narrower = any((one.start, one.end) != (fault.start, fault.end) for one in inner)
+        if not (same or narrower or any(one.message == fault.message for one in kept)):
+            kept.append(fault)
+    first, *rest = kept[:_MOST_FAULTS]
+    return ExpressionError(first.message, first.hint, first.start, first.end, rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +159,7 @@ def _bound(source: Source) -> None:
     """Walk without recursion: the tree of a hostile text may be deeper than the interpreter's stack."""
     pending: list[tuple[ast.AST, int]] = [(source.tree, 1)]
     count = 0
+    faults: list[ExpressionError] = []
     while pending:
         node, depth = pending.pop()
         if isinstance(node, ast.expr_context | ast.operator | ast.unaryop | ast.boolop | ast.cmpop):
@@ -138,9 +171,15 @@ def _bound(source: Source) -> None:
             raise source.error(node, f"an expression nests at most {MAX_DEPTH} deep")
         if not isinstance(node, _ALLOWED) and not isinstance(node, ast.keyword):
             message, hint = _REFUSED.get(type(node).__name__, ("this is not part of the language", ""))
-            raise source.error(node, message, hint)
-        _check_node(source, node)
+            faults.append(source.error(node, message, hint))
+            continue
+        try:
+            _check_node(source, node)
+        except ExpressionError as fault:
+            faults.append(fault)
         pending += [(child, depth + 1) for child in ast.iter_child_nodes(node)]
+    if faults:
+        raise gathered(faults)
 
 
 def _check_node(source: Source, node: ast.AST) -> None:

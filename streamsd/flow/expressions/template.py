@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streamsd.flow.expressions.check import compile_expression
-from streamsd.flow.expressions.source import ExpressionError
+from streamsd.flow.expressions.source import ExpressionError, gathered
 from streamsd.flow.expressions.typed import Pool, Scope, Typed
 from streamsd.flow.types import COMPUTED_TIME, STR, Base
 
@@ -12,6 +12,7 @@ def compile_template(text: str, scope: Scope, pool: Pool) -> Typed:
     """Code of the text. ExpressionError with its place in the whole of it."""
     parts: list[str] = []
     constant = ""
+    faults: list[ExpressionError] = []
     at = 0
     while at < len(text):
         if text[at : at + 2] in ("{{", "}}"):
@@ -28,8 +29,13 @@ def compile_template(text: str, scope: Scope, pool: Pool) -> Typed:
         if constant:
             parts.append(repr(constant))
             constant = ""
-        parts.append(_part(text[at + 1 : end], at + 1, scope, pool))
+        try:
+            parts.append(_part(text[at + 1 : end], at + 1, scope, pool))
+        except ExpressionError as fault:
+            faults.append(fault)
         at = end + 1
+    if faults:
+        raise gathered(faults)
     if not parts:
         return Typed(repr(constant), STR, constant)
     if constant:
@@ -59,7 +65,7 @@ def _part(text: str, start: int, scope: Scope, pool: Pool) -> str:
     try:
         typed = compile_expression(text, scope, pool)
     except ExpressionError as fault:
-        raise ExpressionError(fault.message, fault.hint, start + fault.start, start + fault.end) from None
+        raise fault.behind(start) from None
     if typed.type.optional or typed.type.base is Base.NULL:
         raise ExpressionError(
             f"{text.strip()!r} may be null", f"write coalesce({text.strip()}, …)", start, start + len(text)

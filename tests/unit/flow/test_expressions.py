@@ -168,6 +168,54 @@ def test_a_wrong_expression_is_told_with_its_place_and_what_to_write(text, place
         assert f"(at character {place}" in fault.place(text)
 
 
+def _parses(text: str) -> bool:
+    try:
+        parse(text)
+    except ExpressionError:
+        return False
+    return True
+
+
+TYPED = [row for row in BAD if _parses(row[0])]
+
+
+@pytest.mark.parametrize(("text", "place", "message", "hint"), TYPED, ids=[row[0] for row in TYPED])
+def test_faults_that_have_nothing_to_do_with_each_other_are_told_together(text, place, message, hint):
+    for other, _, words, _ in TYPED:
+        with pytest.raises(ExpressionError) as caught:
+            type_of(f"[{text}, {other}]")
+        told = caught.value.all
+        assert [fault for fault in told if message in fault.message and fault.start == place], other
+        assert [fault for fault in told if words in fault.message], other
+        assert len(told) == (1 if words == message else 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("tmp > 3 and rom == 'a' and hum < n", [0, 12, 27]),
+        ("tmp * 1.8 + 32 > 'x'", [0]),
+        ("lowr(rom) == uper(room)", [0, 5, 13]),
+        ("room.lower() == rom", [0, 16]),
+        ("n & 1 and [x for x in tags] and n ** 2 > 1", [0, 10, 32]),
+        ("n and tmp", [0, 6]),
+        ("hum > 3 and hum < 5", [0]),
+        ("n if tmp else rom", [5, 14]),
+        ("matches(rom, '(')", [8, 13]),
+        ("f'{tmp} {room + n}'", None),
+        ("1 < tmp < rom", [4, 10]),
+    ],
+)
+def test_each_fault_has_its_place_and_none_that_follows_from_another_is_told(text, places):
+    with pytest.raises(ExpressionError) as caught:
+        type_of(text)
+    told = caught.value.all
+    if places is None:  # Pythons differ in where they see what is in an f-string
+        assert len(told) == 2
+    else:
+        assert [fault.start for fault in told] == places
+
+
 def test_places_count_characters_not_bytes_and_go_over_lines():
     with pytest.raises(ExpressionError) as caught:
         type_of("room == 'äöü' and\n tmp > 3")

@@ -100,6 +100,24 @@ def test_a_wrong_step_is_told_with_its_path(tmp_path, steps, path, message, hint
     assert hint in found[0][2]
 
 
+def test_all_faults_of_one_result_and_of_one_address_are_told(tmp_path):
+    emit = {"x": "maen(temp_c) + temp_c - lst(hum)", "y": "mean(tmp) + sum(rom)"}
+    found = problems(tmp_path, steps=[{"window": {**WINDOW, "emit": emit}}])
+    assert [(path[-1], message.split(" (")[0]) for path, message, _ in found] == [
+        ("x", "unknown aggregate or function 'maen'"),
+        ("x", "'temp_c' is a field of single messages"),
+        ("x", "unknown aggregate or function 'lst'"),
+        ("y", "unknown field 'tmp'"),
+        ("y", "unknown field 'rom'"),
+    ]
+    found = problems(tmp_path, sink={"mqtt": {"topic": "a/{rom}/{tmp}/{hum}"}})
+    assert [message.rpartition("(")[2] for _, message, _ in found] == [
+        "at character 4: 'rom')",
+        "at character 10: 'tmp')",
+        "at character 16: 'hum')",
+    ]
+
+
 def test_all_faults_are_told_in_one_go_and_none_twice(tmp_path):
     steps = [{"filter": "tmp > 3"}, {"set": {"x": "rom", "y": "x + 1"}}, {"filter": "room > 5"}]
     assert [path for path, _, _ in problems(tmp_path, steps=steps)] == [
