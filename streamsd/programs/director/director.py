@@ -383,7 +383,7 @@ class Director:
             "obs_version": session.obs_version,
             "requests_sent": session.mutating,
             "stats": session.stats,
-            "outputs": session.outputs.observed(),
+            "outputs": session.outputs.observed(outcome.found.video if outcome is not None else None),
             "findings": [{"reason": f.reason, "about": f.about, "message": f.message} for f in self._findings(session)],
         }
         if outcome is not None:

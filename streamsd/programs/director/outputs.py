@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from streamsd.core.report import JsonValue
 from streamsd.programs.director.changes import Impossible, OutputName
 from streamsd.programs.director.client import Client, Data, Request
-from streamsd.programs.director.model import Outputs
+from streamsd.programs.director.model import Outputs, Video
+from streamsd.programs.director.rate import Rate
 
 STALL = 20.0
 """Seconds without a byte after which an output counts as stuck: longer than OBS's connection timeouts and one of
@@ -83,6 +84,7 @@ class Kept:
     stops: int = 0
     asked_to_stop: float = 0.0
     status: Mapping[str, JsonValue] = field(default_factory=dict)
+    rate: Rate = field(default_factory=Rate)
 
 
 class OutputKeeper:
@@ -110,7 +112,10 @@ class OutputKeeper:
                 if was and count > kept.bytes and not kept.reconnecting:
                     kept.tries = 0
                     kept.stops, kept.stopped = 0, 0.0
-            if not kept.active:
+            if kept.active:
+                kept.rate.read(count, now)
+            else:
+                kept.rate.end()
                 kept.stops, kept.stopped, kept.asked_to_stop = 0, 0.0, 0.0
             kept.bytes = count
             if kept.active or now > kept.starting_until:
@@ -239,18 +244,21 @@ class OutputKeeper:
             kept.tries = 0
             kept.next_try = 0.0
 
-    def observed(self) -> dict[str, JsonValue]:
+    def observed(self, video: Video | None) -> dict[str, JsonValue]:
+        """What is told of each. The duration is counted from the frames: `outputDuration` of OBS 29 is any number once
+        the frame's size was changed (measured; it goes by the video as it was before)."""
         return {
             name.value.replace(" ", "_"): {
                 "active": kept.active,
                 "reconnecting": kept.reconnecting,
                 "paused": kept.paused,
                 "bytes": kept.bytes,
+                "bitrate": None if _without_bytes(name) else kept.rate.bits_per_second,
                 "starts": kept.starts,
                 "congestion": kept.status.get("outputCongestion"),
                 "skipped_frames": kept.status.get("outputSkippedFrames"),
                 "total_frames": kept.status.get("outputTotalFrames"),
-                "duration_ms": kept.status.get("outputDuration"),
+                "duration_ms": _duration_ms(kept.status.get("outputTotalFrames"), video),
             }
             for name, kept in self.outputs.items()
             if kept.available
@@ -279,6 +287,12 @@ def _wishes(wanted: Outputs) -> dict[OutputName, bool | None]:
 def _without_bytes(name: OutputName) -> bool:
     """Replay buffer and virtual camera count none."""
     return name in (OutputName.REPLAY_BUFFER, OutputName.VIRTUAL_CAMERA)
+
+
+def _duration_ms(frames: JsonValue, video: Video | None) -> int | None:
+    if video is None or not isinstance(frames, int | float):
+        return None
+    return round(frames * 1000 * video.fps_denominator / video.fps_numerator)
 
 
 def _count(data: Data) -> int:

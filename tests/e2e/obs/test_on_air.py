@@ -63,6 +63,14 @@ class OnAir:
         self.until(lambda: self.receives((320, 180), 300, "first-key"), "the server has it")
         self.until(lambda: near(self.seen(20, 20), 0x33, 0x33, 0x33, by=8), "the server has the picture")
 
+    def bitrate(self, over_ms: int = 5000) -> tuple[float, float]:
+        """Bits a second of the stream in the last seconds: as it is told, and by what the server has received."""
+        begin, received = self.obs.output("stream"), self.server.bytes()
+        self.until(lambda: self.obs.output("stream")["duration_ms"] >= begin["duration_ms"] + over_ms, "it goes on")
+        now = self.obs.output("stream")
+        got = (self.server.bytes() - received) * 8000 / (now["duration_ms"] - begin["duration_ms"])
+        return now["bitrate"], got
+
     def receives(self, size: tuple[int, int], kbps: int, key: str) -> bool:
         """Whether what the server received last is of this kind."""
         last = self.server.streams()[-1]
@@ -251,6 +259,8 @@ def test_what_the_stream_is_made_of_restarts_it_exactly_once(on_air: OnAir) -> N
         last = on_air.server.streams()[-1]
         on_air.until(lambda last=last: len(media.picture(last).times) > 20, "it goes on")
         assert on_air.server.streams() == [*before, last]
+    told, received = on_air.bitrate()
+    assert 0.5 < told / received < 2
     assert on_air.host.cli("plan").returncode == 0
     assert on_air.host.pids() == pids
 
