@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from streamsd.core.diagnostics import name_hint
@@ -144,7 +144,7 @@ def compile_emit(source: Source, messages: Scope, results: ResultScope, pool: Po
     aggregated = _Aggregated(source, messages, results, pool, plan)
     tree = aggregated.visit(source.tree)
     assert isinstance(tree, ast.expr)
-    checker = Checker(Source(source.text, tree, source.lines), results, pool)
+    checker = Checker(replace(source, tree=tree), results, pool)
     typed = checker.visit(tree)
     checker.faults += aggregated.faults
     checker.check()
@@ -159,6 +159,8 @@ class _Aggregated(ast.NodeTransformer):
         self.faults: list[ExpressionError] = []
 
     def visit(self, node: ast.AST) -> Any:
+        if id(node) in self.source.refused:
+            return node
         try:
             return super().visit(node)
         except ExpressionError as fault:
@@ -213,7 +215,7 @@ class _Aggregated(ast.NodeTransformer):
         return Typed(code, result)
 
     def _value(self, node: ast.expr, aggregate: Aggregate) -> Typed:
-        typed = Checker(self.source, self.messages, self.pool).visit_root(node)
+        typed = Checker(replace(self.source, faults=()), self.messages, self.pool).visit_root(node)
         kind = typed.type
         if aggregate.takes is NUMBER and not (kind.numeric or kind.base is Base.ANY):
             raise self.source.error(

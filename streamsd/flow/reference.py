@@ -12,6 +12,7 @@ from pathlib import Path
 
 from streamsd.flow.aggregates import AGGREGATES
 from streamsd.flow.expressions.functions import FUNCTIONS, SPECIAL
+from streamsd.flow.expressions.grammar import RULES, WORDS
 from streamsd.flow.expressions.source import MAX_DEPTH, MAX_LENGTH, MAX_NODES
 from streamsd.flow.spec import sinks, sources
 from streamsd.flow.spec.sinks import EXACT, Sink
@@ -52,20 +53,12 @@ def aggregates() -> Iterator[str]:
 
 def grammar() -> Iterator[str]:
     """The grammar, with its bounds."""
-    yield f"""```
-expression  = condition | value | value "if" condition "else" expression
-condition   = "not" condition | condition "and" condition | condition "or" condition
-            | value compare value {{ compare value }} | value "is" ["not"] "None"
-            | value ["not"] "in" value
-compare     = "==" | "!=" | "<" | "<=" | ">" | ">="
-value       = value ("+" | "-" | "*" | "/" | "//" | "%") value | "-" value
-            | number | text | "f'" {{ text | "{{" expression "}}" }} "'"
-            | "true" | "false" | "null" | "[" [ expression {{ "," expression }} ] "]"
-            | "{{" [ text ":" expression {{ "," text ":" expression }} ] "}}"
-            | name | value "." name | value "[" expression "]" | value "[" [value] ":" [value] "]"
-            | function "(" [ expression {{ "," expression }} ] ")" | "(" expression ")"
-```
-An expression has at most {MAX_LENGTH} characters and {MAX_NODES} parts, and nests at most {MAX_DEPTH} deep."""
+    yield f"```\n{RULES}```\n"
+    yield "| | |\n|---|---|"
+    for name, words in WORDS:
+        yield f"| `{name}` | {words} |"
+    yield "\nWhite space, line ends and comments (`#` to the end of the line) may stand between them. An expression has"
+    yield f"at most {MAX_LENGTH} characters and {MAX_NODES} parts, and nests at most {MAX_DEPTH} deep."
 
 
 def steps() -> Iterator[str]:

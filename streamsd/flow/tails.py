@@ -11,7 +11,7 @@ from streamsd.core.units import Seconds
 from streamsd.flow import aggregates, moments
 from streamsd.flow.emits import Plan, ResultScope, compile_emit
 from streamsd.flow.expressions.check import compile_expression
-from streamsd.flow.expressions.source import ExpressionError, parse
+from streamsd.flow.expressions.source import ExpressionError, read
 from streamsd.flow.expressions.typed import Pool, Typed
 from streamsd.flow.faults import ROW_ERRORS, RowFault
 from streamsd.flow.keyed import KeyedFront
@@ -144,7 +144,7 @@ def window_parts(
         if name in fields:
             steps.wrong((*path, "emit", name), f"{name!r} is a field of every result already")
         try:
-            emitted[name] = compile_emit(parse(text), steps.row, results, steps.pool, plan)
+            emitted[name] = compile_emit(read(text), steps.row, results, steps.pool, plan)
         except ExpressionError as fault:
             steps.fault((*path, "emit", name), fault, text)
             emitted[name] = Typed("None", ANY)

@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 def call(checker: Checker, node: ast.Call) -> Typed:
     """A call of a function by its name; there are no others."""
-    if not isinstance(node.func, ast.Name):
-        for argument in node.args:
-            checker.visit(argument)
-        raise checker.error(node.func, "only functions of the table can be called", "write lower(x), not x.lower()")
+    assert isinstance(node.func, ast.Name)  # read has seen to that
     name = node.func.id
     match name:
         case "coalesce":

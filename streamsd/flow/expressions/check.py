@@ -12,7 +12,7 @@ from streamsd.flow.expressions.calls import call
 from streamsd.flow.expressions.comparisons import compare
 from streamsd.flow.expressions.functions import FUNCTIONS, SPECIAL
 from streamsd.flow.expressions.operators import binary, unary
-from streamsd.flow.expressions.source import ExpressionError, Source, foreign, gathered, parse
+from streamsd.flow.expressions.source import ExpressionError, Source, foreign, gathered, is_null, read
 from streamsd.flow.expressions.typed import NO_CONSTANT, Pool, Scope, Typed, alike, attribute, inside
 from streamsd.flow.types import (
     ANY,
@@ -44,12 +44,12 @@ _GUARDS = {
 
 def compile_expression(text: str, scope: Scope, pool: Pool) -> Typed:
     """The code and type of an expression; ExpressionError with its place otherwise."""
-    return Checker(parse(text), scope, pool).visit_root()
+    return Checker(read(text), scope, pool).visit_root()
 
 
 def compile_condition(text: str, scope: Scope, pool: Pool) -> tuple[Typed, frozenset[str]]:
     """The same for a condition, with the names that are not null where it holds."""
-    checker = Checker(parse(text), scope, pool)
+    checker = Checker(read(text), scope, pool)
     typed = checker.condition(checker.source.tree)
     checker.check()
     return typed, checker.facts(checker.source.tree)[0]
@@ -64,7 +64,7 @@ class Checker:
         self.scope = scope
         self.pool = pool
         self.narrowed: frozenset[str] = frozenset()
-        self.faults: list[ExpressionError] = []
+        self.faults: list[ExpressionError] = list(source.faults)
 
     def visit_root(self, node: ast.expr | None = None) -> Typed:
         """The whole expression, or the part that is one by itself. ExpressionError with all faults."""
@@ -86,6 +86,8 @@ class Checker:
         return self.source.error(node, message, hint)
 
     def visit(self, node: ast.expr, lenient: bool = False) -> Typed:
+        if id(node) in self.source.refused:
+            return self._refused(node)
         try:
             return self._visit(node, lenient)
         except ExpressionError as fault:
@@ -121,6 +123,14 @@ class Checker:
                 return self._text(node)
             case _:
                 raise self.error(node, "this is not part of the language")
+
+    def _refused(self, node: ast.expr) -> Typed:
+        """What the language has not is told already. The parts of it that it has may be at fault, too."""
+        if isinstance(node, ast.Call | ast.BinOp | ast.UnaryOp | ast.Compare):
+            for part in ast.iter_child_nodes(node):
+                if isinstance(part, ast.expr) and not (isinstance(node, ast.Call) and part is node.func):
+                    self.visit(part)
+        return Typed("None", ANY)
 
     # --- values and names
 
@@ -202,8 +212,6 @@ class Checker:
     def _slice(self, node: ast.AST, piece: ast.Slice, inner: Typed) -> Typed:
         if inner.type.base not in (Base.LIST, Base.STR, Base.ANY):
             raise self.error(node, f"{inner.type} has no items")
-        if piece.step is not None:
-            raise self.error(piece.step, "a slice takes no step")
         ends = [self.guard(end, self.visit(end), INT) if end is not None else "" for end in (piece.lower, piece.upper)]
         return Typed(f"{inner.code}[{ends[0]}:{ends[1]}]", inner.type)
 
@@ -219,8 +227,7 @@ class Checker:
     def _dict(self, node: ast.Dict) -> Typed:
         item, code, light = ANY, [], True
         for number, (key, value) in enumerate(zip(node.keys, node.values, strict=True)):
-            if not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
-                raise self.error(key or node, "a key of a map is a text in quotes")
+            assert isinstance(key, ast.Constant)  # read has seen to that
             part = inside(self.visit(value))
             item = part.type if number == 0 else common(item, part.type)
             code.append(f"{key.value!r}: {part.kept()}")
@@ -277,7 +284,7 @@ class Checker:
         """Fields that are not null where the condition holds, and where it does not."""
         none: frozenset[str] = frozenset()
         match node:
-            case ast.Compare(left=left, ops=[op], comparators=[ast.Constant(value=None) | ast.Name(id="null")]):
+            case ast.Compare(left=left, ops=[op], comparators=[right]) if is_null(right):
                 name = frozenset((ast.unparse(left),))
                 if isinstance(op, ast.IsNot | ast.NotEq):
                     return name, none

@@ -6,6 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from streamsd.flow import moments
+from streamsd.flow.expressions.source import is_null
 from streamsd.flow.expressions.typed import Typed
 from streamsd.flow.types import ANY, BOOL, NULL, STR, Base
 
@@ -34,17 +35,12 @@ def compare(checker: Checker, node: ast.Compare) -> Typed:
 
 
 def _against_null(node: ast.Compare) -> bool:
-    return len(node.ops) == 1 and (
-        (isinstance(node.comparators[0], ast.Constant) and node.comparators[0].value is None)
-        or (isinstance(node.comparators[0], ast.Name) and node.comparators[0].id == "null")
-    )
+    return len(node.ops) == 1 and is_null(node.comparators[0])
 
 
 def _pair(checker: Checker, node: ast.AST, op: ast.cmpop, ln: ast.expr, left: Typed, rn: ast.expr, right: Typed) -> str:
     match op:
         case ast.Is() | ast.IsNot():
-            if right.type.base is not Base.NULL:
-                raise checker.error(rn, "'is' compares with None only", "write ==")
             return f"({left.code} is{' not' if isinstance(op, ast.IsNot) else ''} None)"
         case ast.Eq() | ast.NotEq():
             symbol = "==" if isinstance(op, ast.Eq) else "!="

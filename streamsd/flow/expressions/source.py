@@ -7,7 +7,7 @@ import re
 import unicodedata
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamsd.core.diagnostics import FieldPath, Problem
 
@@ -71,11 +71,14 @@ def gathered(faults: Iterable[ExpressionError]) -> ExpressionError:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A parsed expression and what is needed to say where a node stands in its text."""
+    """A parsed expression and what is needed to say where a node stands in its text. `faults`: what of it the language
+    has not; `refused`: the ids of those nodes."""
 
     text: str
     tree: ast.expr
     lines: tuple[str, ...]
+    faults: tuple[ExpressionError, ...] = ()
+    refused: frozenset[int] = frozenset()
 
     def span(self, node: ast.AST) -> tuple[int, int]:
         """Characters of the text that the node covers. Python counts bytes of UTF-8 within a line."""
@@ -89,6 +92,18 @@ class Source:
         within = self.lines[line - 1] if line <= len(self.lines) else ""
         # One character was put in front (a parenthesis, so that an expression may go over several lines).
         return max(0, before + len(within.encode()[:byte].decode(errors="replace")) - 1)
+
+    def before(self, node: ast.AST) -> str:
+        """The last character before the node that is no white space."""
+        return self.text[: self.span(node)[0]].rstrip()[-1:]
+
+    def has_third_colon(self, piece: ast.Slice) -> bool:
+        """Whether a slice without a step has the colon of one all the same, which the tree does not say."""
+        start, end = self.span(piece)
+        text = self.text[start:end].rstrip()
+        if piece.upper is None:
+            text = text.removesuffix(":").rstrip()
+        return text.endswith(":")
 
     def error(self, node: ast.AST, message: str, hint: str = "") -> ExpressionError:
         start, end = self.span(node)
@@ -134,7 +149,15 @@ _REFUSED: dict[str, tuple[str, str]] = {
 
 
 def parse(text: str) -> Source:
-    """Parse; ExpressionError when it is too long, not an expression, or holds what the language has not."""
+    """ExpressionError when it is too long, not an expression, or holds what the language has not."""
+    source = read(text)
+    if source.faults:
+        raise gathered(source.faults)
+    return source
+
+
+def read(text: str) -> Source:
+    """The same, but what the language has not is in `Source.faults`: the rest can be looked at too."""
     if len(text) > MAX_LENGTH:
         raise ExpressionError(
             f"an expression has at most {MAX_LENGTH} characters; this has {len(text)}", "split it over `set` steps"
@@ -142,24 +165,28 @@ def parse(text: str) -> Source:
     if not text.strip():
         raise ExpressionError("an expression is empty", "write a condition such as temp_c > -40")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(record=True) as warned:
             # '\\d' in a pattern is what people write, and Python takes it as it stands
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("always")
             tree = ast.parse(f"({text}\n)", mode="eval").body
     except SyntaxError as fault:
         raise _syntax(text, fault) from None
     except (RecursionError, MemoryError, ValueError):
         raise ExpressionError("this nests too deep to be read", f"at most {MAX_DEPTH} levels") from None
     source = Source(text, tree, tuple(f"({text}".splitlines(keepends=True)))
-    _bound(source)
-    return source
+    if (tree.lineno, tree.col_offset) == (1, 0):
+        raise ExpressionError("a parenthesis is closed that was not opened", "", *_unopened(text))
+    if any("literal" in str(warning.message) for warning in warned):
+        raise ExpressionError("a number ends where a word begins", "write a space between them")
+    return _bounded(source)
 
 
-def _bound(source: Source) -> None:
+def _bounded(source: Source) -> Source:
     """Walk without recursion: the tree of a hostile text may be deeper than the interpreter's stack."""
     pending: list[tuple[ast.AST, int]] = [(source.tree, 1)]
     count = 0
     faults: list[ExpressionError] = []
+    refused: list[int] = []
     while pending:
         node, depth = pending.pop()
         if isinstance(node, ast.expr_context | ast.operator | ast.unaryop | ast.boolop | ast.cmpop):
@@ -170,20 +197,50 @@ def _bound(source: Source) -> None:
         if depth > MAX_DEPTH:
             raise source.error(node, f"an expression nests at most {MAX_DEPTH} deep")
         if not isinstance(node, _ALLOWED) and not isinstance(node, ast.keyword):
-            message, hint = _REFUSED.get(type(node).__name__, ("this is not part of the language", ""))
-            faults.append(source.error(node, message, hint))
+            faults.append(_foreign_node(source, node))
+            refused.append(id(node))
             continue
         try:
             _check_node(source, node)
         except ExpressionError as fault:
             faults.append(fault)
+            refused.append(id(node))
         pending += [(child, depth + 1) for child in ast.iter_child_nodes(node)]
-    if faults:
-        raise gathered(faults)
+    return replace(source, faults=tuple(faults), refused=frozenset(refused))
+
+
+def _foreign_node(source: Source, node: ast.AST) -> ExpressionError:
+    message, hint = _REFUSED.get(type(node).__name__, ("this is not part of the language", ""))
+    return source.error(node, message, hint)
+
+
+def _unopened(text: str) -> tuple[int, int]:
+    at = text.find(")")
+    return at, at + 1
 
 
 def _check_node(source: Source, node: ast.AST) -> None:
     match node:
+        case ast.Call(func=func) if not isinstance(func, _ALLOWED):
+            raise _foreign_node(source, func)
+        case ast.Call(func=func) if not isinstance(func, ast.Name) or source.span(func)[0] != source.span(node)[0]:
+            raise source.error(func, "only functions of the table can be called", "write lower(x), not x.lower()")
+        case (
+            ast.Attribute(value=ast.Constant(value=int() | float()) as inner)
+            | ast.Subscript(value=ast.Constant(value=int() | float()) as inner)
+        ) if not isinstance(inner.value, bool) and source.span(inner)[0] == source.span(node)[0]:
+            raise source.error(node, "a number has no fields and no items")
+        case ast.Slice() if node.step is not None or source.has_third_colon(node):
+            raise source.error(node.step or node, "a slice takes no step")
+        case ast.Dict(keys=keys):
+            for key in keys:
+                if not (isinstance(key, ast.Constant) and isinstance(key.value, str)) or source.before(key) == "(":
+                    raise source.error(key or node, "a key of a map is a text in quotes")
+        case ast.Compare(ops=ops, comparators=comparators):
+            for op, right in zip(ops, comparators, strict=True):
+                if isinstance(op, ast.Is | ast.IsNot) and not (is_null(right) and source.before(right) != "("):
+                    raise source.error(right, "'is' compares with None only", "write ==")
+
         case ast.Constant(value=int() as number) if not isinstance(number, bool) and abs(number) > MAX_LITERAL:
             raise source.error(node, f"whole numbers are at most {MAX_LITERAL}")
         case ast.Constant(value=value) if isinstance(value, complex | bytes) or value is Ellipsis:
@@ -223,6 +280,11 @@ def _syntax(text: str, fault: SyntaxError) -> ExpressionError:
     if "too many nested" in fault.msg:
         return ExpressionError("this nests too deep to be read", f"at most {MAX_DEPTH} levels", start, start)
     return ExpressionError(f"this is not an expression: {fault.msg.split('.')[0]}", "", start, start + 1)
+
+
+def is_null(node: ast.AST) -> bool:
+    """Whether it is written `None` or `null`."""
+    return (isinstance(node, ast.Constant) and node.value is None) or (isinstance(node, ast.Name) and node.id == "null")
 
 
 def foreign(name: str) -> str:
