@@ -174,7 +174,10 @@ def read(text: str) -> Source:
     except (RecursionError, MemoryError, ValueError):
         raise ExpressionError("this nests too deep to be read", f"at most {MAX_DEPTH} levels") from None
     source = Source(text, tree, tuple(f"({text}".splitlines(keepends=True)))
-    if (tree.lineno, tree.col_offset) == (1, 0):
+    if isinstance(tree, ast.Tuple) and not tree.elts:
+        raise ExpressionError("an expression is empty", "write a condition such as temp_c > -40")
+    # What a comma or a `for` makes begins with the parenthesis that was put around all.
+    if (tree.lineno, tree.col_offset) == (1, 0) and not isinstance(tree, ast.Tuple | ast.GeneratorExp):
         raise ExpressionError("a parenthesis is closed that was not opened", "", *_unopened(text))
     if any("literal" in str(warning.message) for warning in warned):
         raise ExpressionError("a number ends where a word begins", "write a space between them")
@@ -215,7 +218,7 @@ def _foreign_node(source: Source, node: ast.AST) -> ExpressionError:
 
 
 def _unopened(text: str) -> tuple[int, int]:
-    at = text.find(")")
+    at = max(0, text.find(")"))
     return at, at + 1
 
 

@@ -151,6 +151,11 @@ BAD = [
     ("round(x=3)", 7, "arguments have no names", "in the order"),
     ("lower", 1, "'lower' is a function", "write lower(…)"),
     ("", 1, "an expression is empty", ""),
+    ("# hot", 1, "an expression is empty", ""),
+    ("n, 1", 1, "a comma makes a tuple", "write a list"),
+    ("n) + (1", 2, "a parenthesis is closed that was not opened", ""),
+    ("1if ok else 2", 1, "a number ends where a word begins", "a space"),
+    ("tags[0:1:1]", 10, "a slice takes no step", ""),
     ("{n: 1}", 2, "a key of a map is a text in quotes", ""),
     ("tags['a']", 1, "list[str] has no field 'a'", ""),
 ]
