@@ -3,13 +3,13 @@ not fit."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from streamsd.core.diagnostics import FieldPath, Problem
 from streamsd.flow.layout import TOGETHER
+from streamsd.flow.packages import missing_package
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.spec.sinks import EXACT, Sink
 from streamsd.flow.spec.sources import REPLAYABLE
@@ -17,17 +17,6 @@ from streamsd.flow.spec.steps import Step
 
 SHAPE_FILE = "shape.json"
 """In a generation's directory of the recovery store: the shape of its state."""
-
-_PACKAGES: dict[str, tuple[str, str]] = {
-    "mqtt": ("paho.mqtt", "paho-mqtt"),
-    "kafka": ("confluent_kafka", "confluent-kafka"),
-    "nats": ("nats", "nats-py"),
-    "amqp": ("pika", "pika"),
-    "websocket": ("picows", "picows"),
-    "postgres": ("psycopg", "psycopg[binary]"),
-    "parquet": ("pyarrow", "pyarrow"),
-    "grpc": ("grpc", "grpcio"),
-}
 
 
 def end_path(spec: FlowSpec, what: str, name: str) -> FieldPath:
@@ -39,16 +28,16 @@ def check_ends(spec: FlowSpec, supervised: bool) -> Iterator[Problem]:
     """Problems of sources and sinks here. `supervised`: it runs under the daemon, without a terminal."""
     for name, source in spec.all_sources.items():
         path = end_path(spec, "source", name)
-        yield from _package(source.transport, path)
+        yield from missing_package(source.transport, (*path, source.transport))
         if supervised and source.stdin is not None:
             yield Problem(
                 "flow-source", "a supervised flow has no standard input", "use `streamsd flow run`", (*path, "stdin")
             )
     for name, sink in spec.all_sinks.items():
         path = end_path(spec, "sink", name)
-        yield from _package(sink.transport, path)
+        yield from missing_package(sink.transport, (*path, sink.transport))
         if sink.format == "parquet":
-            yield from _package("parquet", path)
+            yield from missing_package("parquet", (*path, "format"))
         if sink.obs is not None and not supervised:
             hint = "run it with `streamsd up`; `streamsd flow test` needs no daemon"
             yield Problem(
@@ -83,6 +72,11 @@ def check_delivery(spec: FlowSpec) -> Iterator[Problem]:
             yield Problem(
                 "flow-limit", f"a source of {source.transport} does not tell the {each.by} of a message", hint, at
             )
+        if source.kafka is not None and source.kafka.group is not None and any(s.does == "join" for s in spec.steps):
+            # The partitions of two topics go to whoever: the partner may be with another member, and no pair is made.
+            hint = "leave `group` out: all partitions are read here then"
+            at = (*end_path(spec, "source", name), "kafka", "group")
+            yield Problem("flow-group", "a join needs every message, and a group shares them with others", hint, at)
     for name, sink in spec.all_sinks.items():
         yield from _delivery(spec, sink, end_path(spec, "sink", name))
 
@@ -108,23 +102,6 @@ def check_processes(spec: FlowSpec) -> Iterator[Problem]:
             )
 
 
-def _package(transport: str, path: FieldPath) -> Iterator[Problem]:
-    module, package = _PACKAGES.get(transport, ("", ""))
-    if not module:
-        return
-    try:
-        found = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        found = None
-    if found is None:
-        yield Problem(
-            "module-missing",
-            f"{transport} needs the Python package {package}",
-            f"pip install '{package}'",
-            (*path, "format" if transport == "parquet" else transport),
-        )
-
-
 def _delivery(spec: FlowSpec, sink: Sink, path: FieldPath) -> Iterator[Problem]:
     if sink.delivery != "exactly_once":
         return
@@ -139,11 +116,13 @@ def _delivery(spec: FlowSpec, sink: Sink, path: FieldPath) -> Iterator[Problem]:
             where,
         )
     for name, source in spec.all_sources.items():
-        if source.transport not in REPLAYABLE and not (end and end.key):
+        if not source.replayable and not (end and end.key):
+            shared = " in a group" if source.kafka is not None else ""
+            known = ", ".join(sorted(REPLAYABLE)) + (" without group" if shared else "")
             yield Problem(
                 "flow-delivery",
-                f"the source {name!r} ({source.transport}) cannot be read again from a position",
-                f"sources that can: {', '.join(sorted(REPLAYABLE))}; or give the table a key",
+                f"the source {name!r} ({source.transport}{shared}) cannot be read again from a position",
+                f"sources that can: {known}; or give the table a key",
                 where,
             )
     if not spec.recovery.enabled:

@@ -32,8 +32,14 @@ ADDRESSED: Mapping[str, tuple[str, ...]] = {
 }
 """Sinks that take an address with each result: the expressions that make it."""
 
-MAX_RECORD = 900_000
-"""Bytes of a Kafka record: brokers take a million as they come, with its key and what is around it."""
+AROUND = 512
+"""Bytes of a Kafka record that are neither key nor value: the head of its batch (61), its own (up to some 30), and a
+seal's with a key id of up to 255."""
+
+
+def most_of(sink: Sink) -> int | None:
+    """Bytes of key and message that the sink takes at most; None: it has no such limit."""
+    return sink.kafka.max_message.bytes - AROUND if sink.kafka is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +77,13 @@ def encoder_of(sink: Sink, fields: Mapping[str, Type] | None, sealer: Sealer | N
         case "csv":
             one = records.csv_encoder(tuple(fields or ()))
     addressed = ADDRESSED.get(sink.transport)
-    if sink.kafka is not None:
-        one = _up_to(MAX_RECORD, one)
+    most = most_of(sink)
     if sealer is not None:
-        made = _addressed(one, len(addressed)) if addressed else _messages(one)
+        made = _addressed(one, len(addressed), most) if addressed else _messages(one)
         return _sealed(made, sealer, bool(addressed), sink.transport in LINES)
     if sink.transport in LINES:
         return _blocks(one) if sink.format in BINARY else _lines(one, sink.format == "json")
-    return _addressed(one, len(addressed)) if addressed else _messages(one)
-
-
-def _up_to(most: int, one: records.Encode) -> records.Encode:
-    def encode(row: Any) -> bytes:
-        made = one(row)
-        if len(made) > most:
-            raise RowFault("too-long", f"a result of {len(made)} bytes: the sink takes at most {most}")
-        return made
-
-    return encode
+    return _addressed(one, len(addressed), most) if addressed else _messages(one)
 
 
 def _sealed(encoder: Encoder, sealer: Sealer, addressed: bool, lines: bool) -> Encoder:
@@ -135,13 +130,19 @@ def _messages(one: records.Encode) -> Encoder:
     return encode
 
 
-def _addressed(one: records.Encode, parts: int) -> Encoder:
+def _addressed(one: records.Encode, parts: int, most: int | None = None) -> Encoder:
+    """`most`: bytes of message and key, which is the last part of an address."""
+
     def encode(rows: list[Any]) -> Encoded:
         made: list[Any] = []
         faults: list[tuple[BaseException, Any]] = []
         for item in rows:
             try:
-                made.append((*item[:parts], one(item[parts])))
+                message = one(item[parts])
+                if most is not None and len(message) + len((item[parts - 1] or "").encode()) > most:
+                    words = f"a result of {len(message)} bytes: with its key the sink takes at most {most}"
+                    raise RowFault("too-long", words)
+                made.append((*item[:parts], message))
             except ROW_ERRORS as fault:
                 faults.append((fault, item[parts]))
         return Batch(len(made), items=made), faults

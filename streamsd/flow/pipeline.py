@@ -65,10 +65,12 @@ class Front:
             plan.keyed.front.everywhere = grouped
 
     def expect(self, source: str, partitions: Sequence[str]) -> None:
-        """A source has these partitions here: none of them may be overtaken."""
+        """A source has these partitions here: none of them may be overtaken, and no other one is waited for."""
         if self.plan.keyed is not None and self._expected.get(source) != list(partitions):
             self._expected[source] = list(partitions)
-            self.plan.keyed.clock.replace(source, [f"{source}/{partition}" for partition in partitions])
+            names = [f"{source}/{partition}" for partition in partitions]
+            self.plan.keyed.clock.replace(source, names)
+            self.plan.keyed.clock.forget(source, names)
 
     def tell(self) -> tuple[int, int]:
         """(how far the partitions here let event time come, the greatest time here)."""

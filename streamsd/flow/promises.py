@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.spec.sinks import EXACT, Sink
-from streamsd.flow.spec.sources import REPLAYABLE, Source
+from streamsd.flow.spec.sources import Source
 
 _FORGETFUL = frozenset({"tcp", "udp", "stdin", "websocket"})
 _ONCE = frozenset({"udp", "websocket", "sse", "stdout"})
@@ -20,12 +20,12 @@ def delivery_of(spec: FlowSpec, sink: Sink) -> str:
         return f"at most once ({forgetful[0]} cannot give a message again)"
     if sink.obs is not None:
         return "at most once (obs shows the newest one)"
-    if sink.transport in _ONCE:
+    if sink.transport in _ONCE or (sink.grpc is not None and sink.grpc.listen is not None):
         return f"at most once ({sink.transport} does not confirm)"
     if sink.transport == "tcp":
         return "at least once, but for what a broken connection swallows"
     told = sink.sqlite or sink.postgres
-    exact = sink.transport in EXACT and all(source.transport in REPLAYABLE for source in sources)
+    exact = sink.transport in EXACT and all(source.replayable for source in sources)
     if exact or (told and told.key):
         return "exactly once"
     return "at least once"

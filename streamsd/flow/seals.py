@@ -15,7 +15,7 @@ import hashlib
 import hmac
 import os
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from streamsd.flow.faults import RowFault
@@ -174,32 +174,55 @@ def _taken_apart(payload: bytes) -> list[bytes]:
 
 
 class Sealer:
-    """Seals what a sink sends. `text`: as base64. KeyFault, Missing."""
+    """Seals what a sink sends. `text`: as base64. `most`: bytes that are sealed together at most, where the sink has a
+    limit. KeyFault, Missing."""
 
-    def __init__(self, spec: Seal, text: bool) -> None:
+    def __init__(self, spec: Seal, text: bool, most: int | None = None) -> None:
         self.batch = spec.batch
+        self._most = most
         self._text = text
         self._cipher = _cipher(spec.method, key_bytes(spec.key.reveal()))
         self._alone = _head(spec.method, spec.key_id, False)
         self._together = _head(spec.method, spec.key_id, True)
 
-    def close(self, messages: Sequence[bytes]) -> list[bytes]:
-        """The sealed messages: one each, or one for every `batch`."""
+    def close(self, messages: Sequence[bytes], beside: int = 0) -> list[bytes]:
+        """The sealed messages: one each, or one for every `batch`. `beside`: bytes that go with each of them."""
         if self.batch == 1:
             made = [self._cipher.close(self._alone, message) for message in messages]
         else:
             made = [
-                self._cipher.close(self._together, _put_together(messages[at : at + self.batch]))
-                for at in range(0, len(messages), self.batch)
+                self._cipher.close(self._together, _put_together(group)) for group in self._groups(messages, beside)
             ]
         return [base64.b64encode(one) for one in made] if self._text else made
+
+    def _groups(self, messages: Sequence[bytes], beside: int) -> Iterator[Sequence[bytes]]:
+        """What is sealed together."""
+        if self._most is None:
+            for at in range(0, len(messages), self.batch):
+                yield messages[at : at + self.batch]
+            return
+        group: list[bytes] = []
+        size = beside
+        for message in messages:
+            more = len(message) + _LENGTH.size
+            if group and (len(group) == self.batch or size + more > self._most):
+                yield group
+                group, size = [], beside
+            group.append(message)
+            size += more
+        if group:
+            yield group
 
     def close_addressed(self, items: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         """(address…, message): only those of one address are sealed together."""
         by_address: dict[tuple[Any, ...], list[bytes]] = {}
         for item in items:
             by_address.setdefault(item[:-1], []).append(item[-1])
-        return [(*address, one) for address, messages in by_address.items() for one in self.close(messages)]
+        return [
+            (*address, one)
+            for address, messages in by_address.items()
+            for one in self.close(messages, len((address[-1] or "").encode()))
+        ]
 
 
 def _put_together(messages: Sequence[bytes]) -> bytes:

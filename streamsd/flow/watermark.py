@@ -25,6 +25,8 @@ class Clock:
         self._greatest: dict[str, int] = {}
         self._active: dict[str, float] = {}
         self._silent: frozenset[str] = frozenset()
+        self._farthest_gone = UNKNOWN
+        """The greatest time of partitions that were let go."""
         self._others = FAR
         self._others_farthest = UNKNOWN
 
@@ -32,7 +34,7 @@ class Clock:
 
     def tell(self) -> tuple[int, int]:
         """(how far the partitions here let event time come: FAR where none holds it, the greatest time here)."""
-        return self._held(), max(self._greatest.values(), default=UNKNOWN)
+        return self._held(), self._farthest_here()
 
     def hear(self, mark: int, farthest: int) -> None:
         """What all the other processes told: the least mark, and the greatest time."""
@@ -40,7 +42,10 @@ class Clock:
 
     def farthest(self) -> int:
         """The greatest time of any message anywhere."""
-        return max(self._others_farthest, max(self._greatest.values(), default=UNKNOWN))
+        return max(self._others_farthest, self._farthest_here())
+
+    def _farthest_here(self) -> int:
+        return max(self._farthest_gone, max(self._greatest.values(), default=UNKNOWN))
 
     def _held(self) -> int:
         return min((t for name, t in self._greatest.items() if name not in self._silent), default=FAR)
@@ -58,6 +63,14 @@ class Clock:
         if announced not in names and self._greatest.get(announced) == UNKNOWN:
             del self._greatest[announced]
         self.expect(names)
+
+    def forget(self, source: str, partitions: Iterable[str]) -> None:
+        """Of the partitions of a source only these are read here any more: the others hold nothing back."""
+        names = set(partitions)
+        for name in [n for n in self._greatest if n.startswith(f"{source}/") and n not in names]:
+            self._farthest_gone = max(self._farthest_gone, self._greatest.pop(name))
+            self._active.pop(name, None)
+            self._silent -= {name}
 
     def greatest(self, partition: str) -> int:
         return self._greatest.get(partition, UNKNOWN)

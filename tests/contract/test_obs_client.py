@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import socket
+import struct
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +28,38 @@ def test_nobody_listens() -> None:
     with pytest.raises(ConnectFault) as fault:
         Client.connect("127.0.0.1", free_port(), "secret")
     assert fault.value.reason == "NotListening"
+
+
+@pytest.mark.parametrize(
+    ("host", "reason", "words"),
+    [
+        ("no-such-host.invalid", "Unreachable", "cannot be reached"),  # RFC 2606: never resolved
+        ("255.255.255.255", "Unreachable", "cannot be reached"),
+    ],
+)
+def test_why_a_host_cannot_be_reached_is_told(host: str, reason: str, words: str) -> None:
+    with pytest.raises(ConnectFault) as fault:
+        Client.connect(host, free_port(), "secret", timeout=PATIENT)
+    assert fault.value.reason == reason
+    assert words in str(fault.value)
+    assert "nobody listens" not in str(fault.value)
+
+
+def test_a_connection_that_ends_at_once_is_told_so() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def reset() -> None:
+        peer, _ = listener.accept()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+
+    thread = threading.Thread(target=reset, daemon=True)
+    thread.start()
+    with listener, pytest.raises(ConnectFault) as fault:
+        Client.connect("127.0.0.1", listener.getsockname()[1], "secret", timeout=PATIENT)
+    thread.join(PATIENT)
+    assert fault.value.reason == "ConnectionLost"
+    assert "ended the connection" in str(fault.value)
 
 
 def test_a_wrong_password_is_told_and_the_password_is_not(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,6 +10,7 @@ from streamsd.core.diagnostics import FieldPath, Problem
 from streamsd.flow.expressions.source import ExpressionError
 from streamsd.flow.loops import LoopBuilder
 from streamsd.flow.outputs import ADDRESSED
+from streamsd.flow.packages import PACKAGES
 from streamsd.flow.plan import FlowPlan, Stage
 from streamsd.flow.seals import KeyFault, Missing
 from streamsd.flow.spec.flow import FlowSpec
@@ -65,12 +66,7 @@ class Draft:
         except KeyFault as fault:
             self.wrong("flow-key", (*path, *key), str(fault), "`openssl rand -hex 32` makes one")
         except Missing:
-            self.wrong(
-                "module-missing",
-                (*path, "method"),
-                "aes-gcm needs the Python package cryptography",
-                "pip install 'cryptography'",
-            )
+            self.problems.append(PACKAGES["aes-gcm"].missing("aes-gcm", (*path, "method")))
         return None
 
     def needs_own_loop(self) -> bool:

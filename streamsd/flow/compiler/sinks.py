@@ -9,7 +9,7 @@ from streamsd.flow.compiler.draft import Draft
 from streamsd.flow.expressions.source import ExpressionError
 from streamsd.flow.expressions.template import compile_template
 from streamsd.flow.loops import LoopBuilder
-from streamsd.flow.outputs import ADDRESSED, MESSAGES, TEXTS, address_check, encoder_of
+from streamsd.flow.outputs import ADDRESSED, MESSAGES, TEXTS, address_check, encoder_of, most_of
 from streamsd.flow.plan import SinkPlan
 from streamsd.flow.seals import Sealer
 from streamsd.flow.spec.sinks import ROWS, Sink
@@ -63,7 +63,7 @@ class SinksCompiler:
             self.draft.wrong("flow-sink", (*path, "seal"), f"a {sink.transport} sink sends no messages to seal")
             return None
         text = sink.transport in TEXTS and not (sink.websocket is not None and sink.format in BINARY)
-        return self.draft.sealing(lambda: Sealer(seal, text), (*path, "seal"), ("key",))
+        return self.draft.sealing(lambda: Sealer(seal, text, most_of(sink)), (*path, "seal"), ("key",))
 
     def _address(self, builder: LoopBuilder, sink: Sink, path: FieldPath) -> list[str]:
         """Code of what each result is addressed with."""

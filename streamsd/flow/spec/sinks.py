@@ -88,12 +88,22 @@ class KafkaSink(Part):
     """The record's key, which the partition follows from: `"{device}"`."""
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "lz4"
     """How batches are packed."""
+    max_message: Size = Size(1024 * 1024)
+    """The longest record, with its key and half a kilobyte around it: as the broker's `message.max.bytes` or the
+    topic's `max.message.bytes` says, one megabyte where nobody changed it. Longer results are dead letters; one that
+    fits here and not there holds the sink up, and is told."""
     login: Login | None = None
     """SASL account and password."""
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
     """How SASL proves it."""
     tls: Tls | None = None
     """Encrypt the connections."""
+
+    @model_validator(mode="after")
+    def _sized(self) -> KafkaSink:
+        if not 4096 <= self.max_message.bytes <= 1_000_000_000:
+            raise ValueError("max_message is from 4k to 1000000000 bytes")
+        return self
 
 
 class NatsSink(Part):
@@ -131,16 +141,31 @@ class AmqpSink(Part):
 
 
 class GrpcSink(Part):
-    """Batches streamed to a gRPC server, as schemas/flow.proto says, each until it is acknowledged."""
+    """gRPC, as schemas/flow.proto says. One of `target`, `listen`: batches streamed to a server, each until it is
+    acknowledged, or to everybody who subscribes."""
 
-    target: Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$", examples=["127.0.0.1:9090"])]
-    """The server's host and port."""
+    target: Annotated[
+        str | None, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$", examples=["127.0.0.1:9090"])
+    ] = None
+    """A server's host and port."""
+    listen: Listen | None = None
+    """Or where subscribers call us; who is too slow loses results, and those are counted."""
     batch: Annotated[int, Field(ge=1, le=100_000)] = 500
     """Results in one batch at most."""
     token: Secret | None = None
-    """Sent as the metadata `authorization: Bearer …`."""
+    """Sent, or asked of subscribers, as the metadata `authorization: Bearer …`."""
+    backlog: Annotated[int, Field(ge=0, le=100_000)] = 100
+    """How many of the newest results a subscriber gets who comes."""
+    max_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """Further subscribers are refused, and counted."""
     tls: Tls | None = None
-    """Encrypt the connection."""
+    """Encrypt the connection; to listen, with our certificate."""
+
+    @model_validator(mode="after")
+    def _one(self) -> GrpcSink:
+        if (self.target is None) == (self.listen is None):
+            raise ValueError("grpc takes either target or listen")
+        return self
 
 
 class TcpSink(Part):
@@ -164,7 +189,8 @@ class UdpSink(Part):
 
 
 class FanOut(Part):
-    """A server that sends every result to all who are connected; who is too slow loses the oldest, and is counted."""
+    """A server that sends every result to all who are connected; who is too slow loses results, and those are
+    counted."""
 
     listen: Listen
     """Address and port."""
@@ -263,7 +289,7 @@ class Sink(Part):
     amqp: AmqpSink | None = None
     """RabbitMQ."""
     grpc: GrpcSink | None = None
-    """A gRPC server."""
+    """A gRPC server, or many subscribers."""
     tcp: TcpSink | None = None
     """A TCP server."""
     udp: UdpSink | None = None

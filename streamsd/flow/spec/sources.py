@@ -113,14 +113,23 @@ class MqttSource(Part):
 
 
 class KafkaSource(Part):
-    """Records of Kafka topics. The offsets are kept with the flow's state, and committed for others to see."""
+    """Records of Kafka topics.
+
+    Without `group` the flow reads every partition, and the offsets are part of its state: each record counts once. With
+    `group` it is a member of that consumer group, and shares the partitions with the others: offsets are committed once
+    the records are safe in every sink, and after a crash or a change of the members the last ones may come again.
+    """
 
     brokers: Annotated[tuple[str, ...], Field(min_length=1)]
     """`host:port` of one or more."""
     topics: Annotated[tuple[str, ...], Field(min_length=1)]
     """Names of topics."""
-    group: str
-    """The consumer group that offsets are committed as."""
+    group: Annotated[str | None, Field(min_length=1, max_length=249)] = None
+    """The consumer group to be a member of. None: all partitions are read here, and the offsets are committed as
+    `streamsd.NAME` of the flow, for lag to be seen with Kafka's tools."""
+    session_timeout: Seconds = Seconds(10)
+    """With `group`: how long after the last sign of life of a member the others take its partitions over. Brokers
+    allow 6 seconds to 30 minutes."""
     start: Literal["earliest", "latest"] = "earliest"
     """Where a partition is begun that no offset is known of."""
     login: Login | None = None
@@ -129,6 +138,12 @@ class KafkaSource(Part):
     """How SASL proves it."""
     tls: Tls | None = None
     """Encrypt the connections."""
+
+    @model_validator(mode="after")
+    def _timed(self) -> KafkaSource:
+        if not 1 <= self.session_timeout.seconds <= 3600:
+            raise ValueError("session_timeout is from 1s to 1h, and the broker allows less: 6s to 30m as it comes")
+        return self
 
 
 class NatsSource(Part):
@@ -301,6 +316,11 @@ class Source(Part):
         return self
 
     @property
+    def replayable(self) -> bool:
+        """Whether it can be read again from a position that the flow's state holds: what exactly-once needs."""
+        return self.transport in REPLAYABLE and not (self.kafka is not None and self.kafka.group is not None)
+
+    @property
     def transport(self) -> str:
         """The key of the transport."""
         return next(name for name in TRANSPORTS if getattr(self, name) is not None)
@@ -323,7 +343,7 @@ TRANSPORTS = (
     "streamsd",
 )
 REPLAYABLE = frozenset({"generator", "file", "kafka"})
-"""Sources that can be read again from a position: what exactly-once needs."""
+"""Transports that can be read again from a position; Kafka where it is not shared with a group."""
 LINES = frozenset({"file", "stdin", "tcp"})
 """Sources whose messages are lines."""
 BINARY = frozenset({"msgpack", "raw"})

@@ -39,7 +39,8 @@ Data = dict[str, JsonValue]
 
 
 class ConnectFault(Exception):
-    """No connection: `reason` is NotListening, NotAnswering, WrongPassword or NotObs."""
+    """No connection: `reason` is NotListening, Unreachable, ConnectionLost, NotAnswering, WrongPassword or
+    NotObs."""
 
     def __init__(self, reason: str, message: str) -> None:
         self.reason = reason
@@ -98,6 +99,12 @@ class ObsEvent:
     data: Data
 
 
+def _words(fault: Exception) -> str:
+    """The cause alone: websocket-client wraps what the resolver says."""
+    inner = fault.args[0] if fault.args and isinstance(fault.args[0], OSError) else fault
+    return (inner.strerror if isinstance(inner, OSError) else None) or str(inner) or type(inner).__name__
+
+
 class Client:
     """A connected, identified client. Every method but `close` may raise ConnectionLost."""
 
@@ -113,14 +120,21 @@ class Client:
 
     @classmethod
     def connect(cls, host: str, port: int, password: str, *, timeout: float = 10.0) -> Client:
-        """Connect and identify. ConnectFault when nobody listens, the password is wrong or it is not OBS."""
+        """Connect and identify. ConnectFault when nobody listens or the host cannot be reached, when the password is
+        wrong or it is not OBS."""
         silent = f"OBS accepts connections at {host}:{port}, and says nothing"
         try:
             base = ObsClient(host=host, port=port, password=password, timeout=timeout, subs=EVENTS)  # type: ignore[no-untyped-call]  # no types there
         except (TimeoutError, websocket.WebSocketTimeoutException):
             raise ConnectFault("NotAnswering", silent) from None
-        except (OSError, websocket.WebSocketException):
+        except (ConnectionRefusedError, FileNotFoundError):
             raise ConnectFault("NotListening", f"nobody listens at {host}:{port}") from None
+        except (ConnectionError, websocket.WebSocketConnectionClosedException) as fault:
+            raise ConnectFault("ConnectionLost", f"{host}:{port} ended the connection: {_words(fault)}") from None
+        except (OSError, websocket.WebSocketAddressException) as fault:
+            raise ConnectFault("Unreachable", f"{host}:{port} cannot be reached: {_words(fault)}") from None
+        except websocket.WebSocketException:
+            raise ConnectFault("NotObs", f"{host}:{port} does not speak obs-websocket") from None
         except ValueError:
             raise ConnectFault("NotObs", f"{host}:{port} does not speak obs-websocket") from None
         try:

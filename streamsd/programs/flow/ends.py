@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from streamsd.core.diagnostics import Problem, ProblemsError
+from streamsd.core.diagnostics import ProblemsError
 from streamsd.flow.layout import Layout
+from streamsd.flow.packages import missing_module
 from streamsd.flow.plan import SinkPlan, SourcePlan
 from streamsd.flow.spec.sources import BINARY
 from streamsd.programs.flow.intake import Intake
@@ -76,10 +77,14 @@ def intake_of(plan: SourcePlan, place: Place) -> Intake:
             from streamsd.programs.flow.sources.mqtt import MqttIntake
 
             return MqttIntake(spec.mqtt, plan.name, place, most)
-        if spec.kafka is not None:
-            from streamsd.programs.flow.sources.kafka import KafkaIntake
+        if spec.kafka is not None and spec.kafka.group is not None:
+            from streamsd.programs.flow.sources.kafka_group import KafkaGroupIntake
 
-            return KafkaIntake(spec.kafka, place, lambda part: place.mine(plan.name, part))
+            return KafkaGroupIntake(spec.kafka, place)
+        if spec.kafka is not None:
+            from streamsd.programs.flow.sources.kafka import KafkaWholeIntake
+
+            return KafkaWholeIntake(spec.kafka, place, lambda part: place.mine(plan.name, part))
         if spec.nats is not None:
             from streamsd.programs.flow.sources.nats import NatsIntake
 
@@ -109,7 +114,7 @@ def intake_of(plan: SourcePlan, place: Place) -> Intake:
                 else StatusIntake(spec.streamsd, place)
             )
     except ImportError as fault:
-        raise _missing(fault, spec.transport) from None
+        raise ProblemsError([missing_module(fault, spec.transport)]) from None
     raise AssertionError(f"no source {spec.transport}")
 
 
@@ -170,6 +175,10 @@ def outlet_of(plan: SinkPlan, place: Place) -> Outlet:
             from streamsd.programs.flow.sinks.sql import PostgresOutlet
 
             return PostgresOutlet(spec.postgres, plan.fields or {}, place.life)
+        if spec.grpc is not None and spec.grpc.listen is not None:
+            from streamsd.programs.flow.sinks.grpc_fanout import GrpcFanOutlet
+
+            return GrpcFanOutlet(spec.grpc, place)
         if spec.grpc is not None:
             from streamsd.programs.flow.sinks.grpc import GrpcOutlet
 
@@ -191,26 +200,5 @@ def outlet_of(plan: SinkPlan, place: Place) -> Outlet:
 
             return AmqpOutlet(spec.amqp, place)
     except ImportError as fault:
-        raise _missing(fault, spec.transport) from None
+        raise ProblemsError([missing_module(fault, spec.transport)]) from None
     raise AssertionError(f"no sink {spec.transport}")
-
-
-PACKAGES = {
-    "paho": "paho-mqtt",
-    "confluent_kafka": "confluent-kafka",
-    "nats": "nats-py",
-    "psycopg": "psycopg[binary]",
-    "picows": "picows",
-    "re2": "google-re2",
-    "pika": "pika",
-    "pyarrow": "pyarrow",
-    "grpc": "grpcio",
-}
-
-
-def _missing(fault: ImportError, transport: str) -> ProblemsError:
-    module = (fault.name or "").split(".")[0]
-    package = PACKAGES.get(module, module)
-    return ProblemsError(
-        [Problem("module-missing", f"{transport} needs the Python package {package}", f"pip install {package}")]
-    )

@@ -11,17 +11,19 @@ import grpc  # type: ignore[import-untyped]  # it ships no types
 from streamsd.flow.spec.words import Tls
 
 SERVICE = "streamsd.flow.v1.Flow"
-PUBLISH = f"/{SERVICE}/Publish"
+PUBLISH, SUBSCRIBE = "Publish", "Subscribe"
 
-_ID, _MESSAGE = 0x08, 0x12
+_ID, _MESSAGE, _LOST = 0x08, 0x12, 0x18
 _FIXED = {1: 8, 5: 4}
 
 
-def batch(id: int, messages: Sequence[bytes]) -> bytes:
+def batch(id: int, messages: Sequence[bytes], lost: int = 0) -> bytes:
     """A Batch."""
     parts = [bytes((_ID,)), _varint(id)]
     for message in messages:
         parts += (bytes((_MESSAGE,)), _varint(len(message)), message)
+    if lost:
+        parts += (bytes((_LOST,)), _varint(lost))
     return b"".join(parts)
 
 
@@ -48,6 +50,8 @@ def read_batch(data: bytes) -> tuple[int, list[bytes]]:
                 at = _past(tag & 7, data, at)
     except IndexError:
         raise ValueError("a batch that is cut") from None
+    if at > end:
+        raise ValueError("a batch that is cut")
     return id, messages
 
 

@@ -77,8 +77,14 @@ class Journal:
         """Wait until it lies on the disk."""
         os.fdatasync(self._fd)
 
+    @property
+    def closed(self) -> bool:
+        return self._fd < 0
+
     def close(self) -> None:
-        os.close(self._fd)
+        if not self.closed:
+            os.close(self._fd)
+            self._fd = -1
 
 
 def _records(data: bytes, length: int, path: Path) -> Iterator[bytes]:
@@ -103,10 +109,20 @@ class JournalRoom:
         self._pool = ThreadPoolExecutor(_WRITERS, thread_name_prefix="journal")
         self._syncing: list[Future[None]] = []
         self._compacted = False
+        self._opened: list[Journal] = []
 
     def begin(self, shard: str, number: int, state: bytes) -> Journal:
         self.directory.mkdir(mode=0o700, exist_ok=True)
-        return Journal.begin(self.directory / f"{shard}-{number}.journal", state)
+        return self._held(Journal.begin(self.directory / f"{shard}-{number}.journal", state))
+
+    def resume(self, name: str, length: int) -> tuple[Journal, list[bytes]]:
+        """See `Journal.resume`."""
+        journal, records = Journal.resume(self.directory / name, length)
+        return self._held(journal), records
+
+    def _held(self, journal: Journal) -> Journal:
+        self._opened = [*(one for one in self._opened if not one.closed), journal]
+        return journal
 
     def sweep(self, shard: str, keep: str | None) -> int:
         """Remove a shard's files but that one. Returns a number greater than theirs."""
@@ -134,3 +150,5 @@ class JournalRoom:
 
     def close(self) -> None:
         self._pool.shutdown()
+        for journal in self._opened:
+            journal.close()

@@ -73,7 +73,7 @@ class KeptShard:
             self._shard.restore(state)
             return
         name, length = state
-        self._journal, (base, *changes) = Journal.resume(self._room.directory / name, length)
+        self._journal, (base, *changes) = self._room.resume(name, length)
         try:
             self._shard.restore(base)
             for change in changes:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.e2e.flow.brokers import Broker, running
+from tests.e2e.flow.certificates import Certificates
 from tests.e2e.flow.processes import free_port
 from tests.programs_needed import need
 
@@ -23,11 +24,12 @@ _HERE = Path(__file__).parent / "kafka"
 
 @dataclass(frozen=True)
 class Kafka:
-    """`login`: where an account is asked for."""
+    """`login`: where an account is asked for (PLAIN). `secure`: the same over TLS (PLAIN and SCRAM)."""
 
     broker: Broker
     address: str
     login: str
+    secure: str
 
 
 def jars() -> Path:
@@ -49,12 +51,15 @@ def jars() -> Path:
 
 
 @contextlib.contextmanager
-def kafka(directory: Path) -> Iterator[Kafka]:
+def kafka(directory: Path, certificates: Certificates) -> Iterator[Kafka]:
     """A broker with topics of four partitions that are made when they are named."""
     java = need("java")
     classes = f"{jars()}/*"
-    plain, login, controller = free_port(), free_port(), free_port()
+    plain, login, secure, controller = free_port(), free_port(), free_port(), free_port()
     config = directory / "kafka.properties"
+    both = directory / "server.pem"
+    both.write_bytes(certificates.key.read_bytes() + certificates.cert.read_bytes())
+    both.chmod(0o600)
     account = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'
     config.write_text(
         "\n".join(
@@ -63,13 +68,21 @@ def kafka(directory: Path) -> Iterator[Kafka]:
                 "node.id=1",
                 f"controller.quorum.voters=1@127.0.0.1:{controller}",
                 f"listeners=PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{login},"
-                f"CONTROLLER://127.0.0.1:{controller}",
-                f"advertised.listeners=PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{login}",
+                f"SASL_SSL://127.0.0.1:{secure},CONTROLLER://127.0.0.1:{controller}",
+                f"advertised.listeners=PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{login},"
+                f"SASL_SSL://127.0.0.1:{secure}",
                 "controller.listener.names=CONTROLLER",
                 "inter.broker.listener.name=PLAINTEXT",
-                "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT",
-                "sasl.enabled.mechanisms=PLAIN",
+                "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,"
+                "SASL_SSL:SASL_SSL",
+                "listener.name.sasl_plaintext.sasl.enabled.mechanisms=PLAIN",
+                "listener.name.sasl_ssl.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256",
                 f"listener.name.sasl_plaintext.plain.sasl.jaas.config={account}",
+                f"listener.name.sasl_ssl.plain.sasl.jaas.config={account}",
+                "listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config="
+                "org.apache.kafka.common.security.scram.ScramLoginModule required;",
+                "ssl.keystore.type=PEM",
+                f"ssl.keystore.location={both}",
                 f"log.dirs={directory}/data",
                 "num.partitions=4",
                 "offsets.topic.num.partitions=4",
@@ -91,11 +104,13 @@ def kafka(directory: Path) -> Iterator[Kafka]:
         "AAAAAAAAAAAAAAAAAAAAAQ",
         "-c",
         str(config),
+        "--add-scram",
+        f"SCRAM-SHA-256=[name={USER},password={PASSWORD}]",
     ]
     subprocess.run(made, check=True, capture_output=True, timeout=120)
     argv = [java, "-Xmx512m", "-Xms256m", "-cp", classes, "kafka.Kafka", str(config)]
     try:
         with running(Broker(argv, plain, directory / "kafka.log")) as broker:
-            yield Kafka(broker, f"127.0.0.1:{plain}", f"127.0.0.1:{login}")
+            yield Kafka(broker, f"127.0.0.1:{plain}", f"127.0.0.1:{login}", f"localhost:{secure}")
     finally:
         shutil.rmtree(directory / "data", ignore_errors=True)

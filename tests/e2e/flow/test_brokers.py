@@ -203,7 +203,7 @@ def test_kafka_to_kafka_with_kills_has_every_record_once_in_the_windows(flow, ka
                 producer.poll(0.1)
         producer.poll(0)
     producer.flush(60)
-    source = {"kafka": {"brokers": [kafka], "topics": [topic], "group": "flow"}, "limit": {"messages": 8000}}
+    source = {"kafka": {"brokers": [kafka], "topics": [topic]}, "limit": {"messages": 8000}}
     window = {"tumbling": "1s", "time": "ts", "lateness": "5s", "emit": {"n": "count()", "total": "sum(i)"}}
     one = flow(
         {
@@ -239,7 +239,7 @@ def test_kafka_to_kafka_with_kills_has_every_record_once_in_the_windows(flow, ka
 def test_a_result_that_kafka_would_refuse_is_a_dead_letter_and_the_others_arrive(flow, kafka):
     long = [
         {"set": {"s": "pad_left('', 10000, 'x')"}},
-        {"set": {"s": "f'" + "{s}" * 104 + "' if i == 1 else 'short'"}},
+        {"set": {"s": "f'" + "{s}" * 106 + "' if i == 1 else 'short'"}},
     ]
     one = flow(
         {

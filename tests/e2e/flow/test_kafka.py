@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.e2e.flow import kafka_broker
+from tests.e2e.flow import certificates, kafka_broker
+from tests.e2e.flow.certificates import Certificates
 from tests.e2e.flow.processes import Flow, free_port, until
 from tests.programs_needed import need_module
 
@@ -18,9 +19,14 @@ FAST = {"epoch": "150ms"}
 
 
 @pytest.fixture(scope="module")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kafka_broker.Kafka]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return certificates.make(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory, made: Certificates) -> Iterator[kafka_broker.Kafka]:
     need_module("confluent_kafka")
-    with kafka_broker.kafka(tmp_path_factory.mktemp("kafka")) as broker:
+    with kafka_broker.kafka(tmp_path_factory.mktemp("kafka"), made) as broker:
         yield broker
 
 
@@ -40,11 +46,12 @@ def produced(kafka: kafka_broker.Kafka, topic: str, count: int) -> None:
     assert producer.flush(60) == 0
 
 
-def topic_made(kafka: kafka_broker.Kafka, topic: str) -> None:
+def topic_made(kafka: kafka_broker.Kafka, topic: str, **settings: str) -> None:
     from confluent_kafka.admin import AdminClient, NewTopic
 
     admin = AdminClient({"bootstrap.servers": kafka.address, "log_level": 0})
-    admin.create_topics([NewTopic(topic, 4, 1)])[topic].result(60)
+    config = {name.replace("_", "."): value for name, value in settings.items()}
+    admin.create_topics([NewTopic(topic, 4, 1, config=config)])[topic].result(60)
 
 
 def consumed(kafka: kafka_broker.Kafka, topic: str, enough: Callable[[list[int]], bool]) -> list[int]:
@@ -98,7 +105,7 @@ def test_windows_are_exact_through_kills_of_the_flow_and_a_restart_of_the_broker
     one = flow(
         {
             "source": {
-                "kafka": {"brokers": [kafka.address], "topics": ["numbers"], "group": "flow"},
+                "kafka": {"brokers": [kafka.address], "topics": ["numbers"]},
                 "limit": {"messages": 6000},
             },
             "schema": {"i": "int", "ts": "time_ms"},
@@ -166,3 +173,151 @@ def test_the_right_account_is_let_in(flow, kafka) -> None:
     ).start()
     until(lambda: len(one.lines("out.ndjson")) >= 400, f"every record\n{one.log()}")
     assert sorted(row["i"] for row in one.lines("out.ndjson")) == list(range(400))
+
+
+def test_two_flows_of_a_group_share_the_partitions_and_one_takes_over(flow, kafka) -> None:
+    topic_made(kafka, "shared")
+    source = {"brokers": [kafka.address], "topics": ["shared"], "group": "pair", "session_timeout": "6s"}
+    spec = {
+        "source": {"kafka": source},
+        "schema": {"i": "int"},
+        "sink": {"file": {"path": "out.ndjson"}},
+        "recovery": FAST,
+    }
+    one, two = (flow(spec, name).start() for name in ("one", "two"))
+    for each in (one, two):
+        each.until(lambda seen: seen["sources"]["in"]["partitions"] == 2, "two partitions of four")
+
+    def numbers(each: Flow) -> list[int]:
+        return [row["i"] for row in each.lines("out.ndjson")]
+
+    produced(kafka, "shared", 20_000)
+    until(lambda: len(numbers(one)) + len(numbers(two)) >= 20_000, "every record")
+    assert sorted(numbers(one) + numbers(two)) == list(range(20_000)), "each record at one of the two, once"
+    assert {i % 4 for i in numbers(one)}.isdisjoint(i % 4 for i in numbers(two)), "whole partitions"
+
+    one.change({**spec, "source": {"kafka": source, "limit": {"messages": 2000}}})
+    assert one.stop() == 0
+    one.start()
+    one.until(lambda seen: seen["sources"]["in"]["partitions"] == 2, "its partitions, after an orderly restart")
+    first, second = len(numbers(one)), len(numbers(two))
+    produced(kafka, "shared", 40_000)
+    until(lambda: len(numbers(one)) > first + 1000, "records under way")
+    one.kill()
+    two.until(lambda seen: seen["sources"]["in"]["partitions"] == 4, "all partitions, taken over from the dead")
+    until(
+        lambda: set(numbers(one)[first:]) | set(numbers(two)[second:]) >= set(range(40_000)),
+        f"every record of the second round\n{two.log()}",
+    )
+    again = len(numbers(one)[first:]) + len(numbers(two)[second:]) - 40_000
+    assert again <= 2000, f"{again} records came twice: more than an epoch's"
+    assert two.stop() == 0
+
+
+def test_windows_close_for_partitions_that_went_to_another_member(flow, kafka) -> None:
+    """A partition that was given up holds no window back, and its windows are said by both, each with its part."""
+    topic_made(kafka, "moving")
+    window = {"tumbling": "1s", "time": "ts", "emit": {"n": "count()"}}
+    spec = {
+        "source": {"kafka": {"brokers": [kafka.address], "topics": ["moving"], "group": "windows"}},
+        "schema": {"i": "int", "ts": "time_ms"},
+        "steps": [{"window": window}],
+        "sink": {"file": {"path": "out.ndjson"}},
+        "recovery": FAST,
+    }
+    one = flow(spec, "one").start()
+    one.until(lambda seen: seen["sources"]["in"]["partitions"] == 4, "all partitions")
+    produced(kafka, "moving", 4000)
+    until(lambda: len(one.lines("out.ndjson")) >= 3, "windows")
+    one.until(lambda seen: seen["sources"]["in"]["messages"] == 4000, "all records")
+    two = flow(spec, "two").start()
+    for each in (one, two):
+        each.until(lambda seen: seen["sources"]["in"]["partitions"] == 2, "half of the partitions")
+    produced(kafka, "moving", 8000)
+    for each in (one, two):
+        until(
+            lambda each=each: {row["window_start"] for row in each.lines("out.ndjson")} >= {4000, 5000, 6000},
+            f"windows of what came after the move\n{each.log()}",
+        )
+        halves = {row["window_start"]: row["n"] for row in each.lines("out.ndjson")}
+        assert [halves[start] for start in (4000, 5000, 6000)] == [500] * 3, "each has what its partitions brought"
+        assert each.stop() == 0
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256"])
+def test_accounts_over_tls(flow, kafka, made, mechanism: str) -> None:
+    right = {"user": kafka_broker.USER, "password": kafka_broker.PASSWORD}
+    end = {"brokers": [kafka.secure], "login": right, "mechanism": mechanism, "tls": {"ca": str(made.ca)}}
+    topic = f"secure-{mechanism}"
+    topic_made(kafka, topic)
+    flow(
+        {
+            "source": {"generator": {"fields": {"i": "n"}, "count": 500}},
+            "schema": {"i": "int"},
+            "sink": {"kafka": {**end, "topic": topic}},
+            "recovery": FAST,
+        },
+        "maker",
+    ).start().complete()
+    source = {"kafka": {**end, "topics": [topic], "group": "x"}}
+    one = flow({"source": source, "sink": {"file": {"path": "out.ndjson"}}}).start()
+    until(lambda: len(one.lines("out.ndjson")) >= 500, f"every record\n{one.log()}")
+    assert sorted(row["i"] for row in one.lines("out.ndjson")) == list(range(500))
+
+    wrong = {"login": {"user": kafka_broker.USER, "password": "geheim"}}
+    strange = {"tls": {"ca": str(made.stranger)}}
+    for change, words in ((wrong, "authentication"), (strange, "certificate")):
+        for group in ({"group": "y"}, {}):
+            source = {"kafka": {**end, **change, "topics": [topic], **group}}
+            two = flow({"source": source, "sink": {"discard": {}}}, f"{words}{len(group)}").start()
+            told = until(lambda two=two: two.report(), "a report")
+            until(
+                lambda two=two, words=words: words in two.report().message.lower(),
+                f"{words} in a report: {two.report()}\n{two.log()}",
+            )
+            told = two.report()
+            assert told.reason == "SourceUnreachable"
+            assert "geheim" not in told.message + two.log()
+            assert two.stop() in (0, 1)
+
+
+def test_as_long_as_the_topic_takes_and_what_is_longer_than_that_is_told(flow, kafka) -> None:
+    topic_made(kafka, "wide", max_message_bytes=str(3 * 1024 * 1024))
+    topic_made(kafka, "narrow", max_message_bytes="100000")
+
+    def maker(topic: str, name: str, **sink: str) -> Flow:
+        wide = "f'" + "{s}" * 100 + "'"
+        pad = [{"set": {"s": "pad_left('', 9000, 'x')"}}, {"set": {"s": f"{wide} if i < 3 else ''", "t": "s"}}]
+        end = {"brokers": [kafka.address], "topic": topic, "compression": "none", **sink}
+        return flow(
+            {
+                "source": {"generator": {"fields": {"i": "n"}, "count": 10}},
+                "schema": {"i": "int"},
+                "steps": pad,
+                "sink": {"kafka": end},
+                "recovery": FAST,
+            },
+            name,
+        )
+
+    seen = maker("wide", "all", max_message="3M").start().complete()
+    assert (seen["sinks"]["out"]["results"], seen["dead_reasons"]) == (10, {})
+    assert sorted(consumed(kafka, "wide", lambda numbers: len(numbers) >= 10)) == list(range(10))
+    taker = flow(
+        {
+            "source": {"kafka": {"brokers": [kafka.address], "topics": ["wide"]}, "max_message": "3M"},
+            "schema": {"i": "int"},
+            "sink": {"file": {"path": "out.ndjson"}},
+            "recovery": FAST,
+        },
+        "taker",
+    ).start()
+    until(lambda: {row["i"] for row in taker.lines("out.ndjson")} == set(range(10)), f"long records\n{taker.log()}")
+
+    held = maker("narrow", "held", max_message="3M").start()
+    until(lambda: (found := held.report()) and "max.message.bytes" in found.message, f"what to change\n{held.log()}")
+    assert held.report().reason == "SinkUnreachable"
+    assert held.stop() == 0
+    held = maker("narrow", "held", max_message="100000")
+    seen = held.start().complete()
+    assert seen["dead_reasons"] == {"too-long": 3}, "the others arrive, and the long ones are kept"

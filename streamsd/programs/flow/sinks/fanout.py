@@ -15,12 +15,12 @@ import h11
 from streamsd.core.report import JsonValue
 from streamsd.core.secret import Secret
 from streamsd.flow.outputs import Batch
-from streamsd.flow.spec.sinks import FanOut, WebsocketSink
+from streamsd.flow.spec.sinks import FanOut, GrpcSink, WebsocketSink
 from streamsd.programs.flow.ends import Place
 from streamsd.programs.flow.network import address, server_context
 from streamsd.programs.flow.outlet import Outlet
 
-_MOST_BUFFERED = 1024 * 1024
+MOST_BUFFERED = 1024 * 1024
 """Bytes that may wait for a reader; one who is slower loses results, and those are counted."""
 
 
@@ -37,8 +37,8 @@ def allowed(token: Secret | None, target: str, authorization: str) -> bool:
 class FanOutlet(Outlet):
     """Listens as soon as the flow starts. Readers are never waited for."""
 
-    def __init__(self, spec: FanOut | WebsocketSink, place: Place) -> None:
-        self.spec = spec
+    def __init__(self, spec: FanOut | WebsocketSink | GrpcSink, place: Place) -> None:
+        self.spec: FanOut | WebsocketSink | GrpcSink = spec
         self.place = place
         self.backlog: deque[bytes] = deque(maxlen=spec.backlog)
         self.readers: set[Any] = set()
@@ -79,6 +79,10 @@ class FanOutlet(Outlet):
 
 
 class SseOutlet(FanOutlet):
+    def __init__(self, spec: FanOut, place: Place) -> None:
+        self._path = spec.path
+        super().__init__(spec, place)
+
     async def serve(self, host: str, port: int) -> None:
         context = server_context(self.spec.tls, self.place.base)
         await asyncio.start_server(self._client, host, port, ssl=context, backlog=256)
@@ -100,7 +104,7 @@ class SseOutlet(FanOutlet):
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
         target = event.target.decode("latin-1")
         status = 200
-        if urlsplit(target).path != self.spec.path:
+        if urlsplit(target).path != self._path:
             status = 404
         elif not allowed(self.spec.token, target, headers.get("authorization", "")):
             status = 401
@@ -136,7 +140,7 @@ class _SseReader:
 
     def give(self, items: Sequence[bytes]) -> int:
         """Returns how many were lost."""
-        if self._writer.is_closing() or self._writer.transport.get_write_buffer_size() > _MOST_BUFFERED:
+        if self._writer.is_closing() or self._writer.transport.get_write_buffer_size() > MOST_BUFFERED:
             return len(items)
         self._writer.write(b"".join(b"data: " + item.replace(b"\n", b"\ndata: ") + b"\n\n" for item in items))
         return 0
@@ -145,6 +149,7 @@ class _SseReader:
 class WebsocketOutlet(FanOutlet):
     def __init__(self, spec: WebsocketSink, binary: bool, place: Place) -> None:
         self.binary = binary
+        self._path = spec.path
         super().__init__(spec, place)
 
     async def serve(self, host: str, port: int) -> None:
@@ -168,7 +173,7 @@ class WebsocketOutlet(FanOutlet):
 
             def give(self, items: Sequence[bytes]) -> int:
                 under = self.transport.underlying_transport
-                if under.is_closing() or under.get_write_buffer_size() > _MOST_BUFFERED:
+                if under.is_closing() or under.get_write_buffer_size() > MOST_BUFFERED:
                     return len(items)
                 for item in items:
                     self.transport.send(kind, item)
@@ -177,7 +182,7 @@ class WebsocketOutlet(FanOutlet):
         def admit(request: Any) -> Any:
             target = request.path.decode("latin-1") if isinstance(request.path, bytes) else str(request.path)
             authorization = str(request.headers.get("authorization", ""))
-            if urlsplit(target).path != self.spec.path or not allowed(self.spec.token, target, authorization):
+            if urlsplit(target).path != self._path or not allowed(self.spec.token, target, authorization):
                 return None
             if len(self.readers) >= self.spec.max_connections:
                 self.refused += 1

@@ -30,7 +30,9 @@ class GrpcOutlet(Outlet):
         if spec.tls is not None and not spec.tls.verify:
             hint = "give it the authority of the server's certificate: `ca`"
             raise ProblemsError([Problem("flow-sink", "gRPC always checks the server's certificate", hint)])
+        assert spec.target is not None
         self._spec = spec
+        self._target = spec.target
         self._place = place
         self._lock = threading.Lock()
         self._unacknowledged: OrderedDict[int, bytes] = OrderedDict()
@@ -50,18 +52,18 @@ class GrpcOutlet(Outlet):
             try:
                 with self._channel() as channel:
                     self._publish(channel, backoff)
-                self.fault = f"{self._spec.target}: the server ended the call"
+                self.fault = f"{self._target}: the server ended the call"
             except grpc.RpcError as fault:
-                self.fault = f"{self._spec.target}: {fault.details() or fault.code().name}"
+                self.fault = f"{self._target}: {fault.details() or fault.code().name}"
             except OSError as fault:
-                self.fault = f"{self._spec.target}: {fault.strerror or fault}"
+                self.fault = f"{self._target}: {fault.strerror or fault}"
 
     def _channel(self) -> Any:
         options = (("grpc.keepalive_time_ms", 30_000), ("grpc.enable_retries", 0))
         if self._spec.tls is None:
-            return grpc.insecure_channel(self._spec.target, options)
+            return grpc.insecure_channel(self._target, options)
         credentials = grpc_frames.channel_credentials(self._spec.tls, self._place.base)
-        return grpc.secure_channel(self._spec.target, credentials, options)
+        return grpc.secure_channel(self._target, credentials, options)
 
     def _publish(self, channel: Any, backoff: Backoff) -> None:
         token = self._spec.token
@@ -72,7 +74,9 @@ class GrpcOutlet(Outlet):
                 out.put(data)
             self._out = out
         publish = channel.stream_stream(
-            grpc_frames.PUBLISH, request_serializer=None, response_deserializer=grpc_frames.read_ack
+            f"/{grpc_frames.SERVICE}/{grpc_frames.PUBLISH}",
+            request_serializer=None,
+            response_deserializer=grpc_frames.read_ack,
         )
         call = self._call = publish(_until_none(out), metadata=metadata)
         try:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from streamsd.core.report import JsonValue
 from streamsd.flow.outputs import Batch
@@ -35,6 +35,7 @@ class KafkaOutlet(Outlet):
                 "enable.idempotence": True,
                 "linger.ms": 5,
                 "compression.type": spec.compression,
+                "message.max.bytes": spec.max_message.bytes,
                 "queue.buffering.max.messages": 200_000,
                 # Until the flow is told to stop: a message that timed out would be out of order.
                 "message.timeout.ms": 0,
@@ -44,7 +45,7 @@ class KafkaOutlet(Outlet):
 
     def _on_delivery(self, fault: Any, record: Any) -> None:
         if fault is not None:
-            self.fault = f"{record.topic()}: {fault.str()}"
+            self.fault = f"{record.topic()}: {_words(fault)}"
             self._failed.append((record.topic(), record.key(), record.value()))
         else:
             self._complaints.mended()
@@ -68,7 +69,7 @@ class KafkaOutlet(Outlet):
                 self._place.life.pause(0.0)
             except KafkaException as fault:
                 # Refused before it is sent, such as for its size. It is not left out: somebody is to look at it.
-                self.fault = f"{topic}: {fault.args[0].str()}"
+                self.fault = f"{topic}: {_words(fault.args[0])}"
                 self._place.life.pause(backoff.next() or 0.2)
 
     def _complain(self) -> None:
@@ -86,3 +87,10 @@ class KafkaOutlet(Outlet):
 
     def figures(self) -> Mapping[str, JsonValue]:
         return {"unconfirmed": len(self._producer) if self._producer is not None else 0}
+
+
+def _words(fault: Any) -> str:
+    """What the broker says, and, of a record that is too long for it, what to change."""
+    if fault.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+        return f"{fault.str()}: raise the topic's max.message.bytes, or set the sink's max_message to it"
+    return str(fault.str())

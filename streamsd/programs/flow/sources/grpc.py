@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]  # it ships no types
-import grpc.aio  # type: ignore[import-untyped]  # it ships no types
 
 from streamsd.core.report import JsonValue
 from streamsd.flow.spec.sources import GrpcSource
-from streamsd.programs.flow import grpc_frames
+from streamsd.programs.flow import grpc_frames, grpc_server
 from streamsd.programs.flow.ends import Place
 from streamsd.programs.flow.intake import QueueIntake
-from streamsd.programs.flow.network import address
 
 
 class _Call:
@@ -45,49 +42,26 @@ class GrpcIntake(QueueIntake):
         self._place.network.spawn(self._listen())
 
     async def _listen(self) -> None:
+        spec = self._spec
         handler = grpc.stream_stream_rpc_method_handler(
             self._publish, request_deserializer=grpc_frames.read_batch, response_serializer=grpc_frames.ack
         )
-        host, port = address(self._spec.listen)
-        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        options = (
-            ("grpc.so_reuseport", 0),
-            ("grpc.max_receive_message_length", self._spec.max_batch.bytes),
-            ("grpc.keepalive_time_ms", 30_000),
-        )
         while True:
-            server = grpc.aio.server(options=options)
-            server.add_generic_rpc_handlers(
-                (grpc.method_handlers_generic_handler(grpc_frames.SERVICE, {"Publish": handler}),)
-            )
             try:
-                if self._spec.tls is None:
-                    server.add_insecure_port(where)
-                else:
-                    credentials = grpc_frames.server_credentials(self._spec.tls, self._place.base)
-                    server.add_secure_port(where, credentials)
-                await server.start()
-                self._server = server
+                self._server = await grpc_server.listening(
+                    spec.listen, spec.tls, self._place.base, grpc_frames.PUBLISH, handler, spec.max_batch.bytes
+                )
                 self.fault = ""
                 return
-            except (OSError, RuntimeError) as fault:
-                # gRPC says no more than that it failed to bind.
-                words = getattr(fault, "strerror", None) or str(fault).partition(";")[0]
-                self.fault = f"cannot listen on {self._spec.listen}: {words}"
+            except OSError as fault:
+                self.fault = f"cannot listen on {spec.listen}: {fault.strerror or fault}"
                 await asyncio.sleep(1.0)
 
-    def _allowed(self, context: Any) -> bool:
-        if self._spec.token is None:
-            return True
-        given = dict(context.invocation_metadata()).get("authorization", "")
-        return hmac.compare_digest(str(given).encode(), f"Bearer {self._spec.token.reveal()}".encode())
-
     async def _publish(self, batches: AsyncIterator[tuple[int, list[bytes]]], context: Any) -> None:
-        if not self._allowed(context):
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "the token is missing or wrong")
+        await grpc_server.authorize(context, self._spec.token)
         if len(self._calls) >= self._spec.max_connections:
             self._refused += 1
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many connections")
+            await grpc_server.refuse(context)
         call = _Call()
         self._calls.add(call)
         saying = asyncio.ensure_future(self._acknowledge_on(call, context))

@@ -1,8 +1,10 @@
-"""Records of Kafka topics, with librdkafka. Offsets are part of the flow's state, so that each record counts once."""
+"""Records of Kafka topics, with librdkafka: all partitions of them, their offsets being part of the flow's state, so
+that each record counts once. `kafka_group` shares them with others."""
 
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,94 +26,54 @@ _TIMEOUT = 5.0
 
 
 class KafkaIntake(Intake):
-    """Partitions are taken by assignment: all of them, or, of a flow of several processes, those for which `mine` is
-    true. Two flows of one group would each get everything. The position is the next offset of each partition; it is
-    committed too, so that lag can be watched with Kafka's own tools."""
+    """What both ways to read have in common. `assigned`: the partitions that are read here, by name."""
 
     in_parts = True
 
-    def __init__(self, spec: KafkaSource, place: Place, mine: Callable[[str], bool]) -> None:
-        self._spec = spec
-        self._mine = mine
-        self._place = place
-        self._consumer: Any = None
-        self._offsets: dict[str, int] = {}
-        self._marked: dict[str, int] = {}
-        self._committed: dict[str, int] = {}
-        self._assigned: dict[str, TopicPartition] = {}
-        self._looked: float | None = None
-        self._backoff = Backoff(0.2, 10.0)
-        self._complaints = Complaints(spec.brokers)
-        self._next_try = 0.0
+    def __init__(self, spec: KafkaSource, place: Place) -> None:
+        self.spec = spec
+        self.place = place
+        self.consumer: Any = None
+        self.assigned: dict[str, TopicPartition] = {}
+        self.offsets: dict[str, int] = {}
+        """The next offset of each partition, after everything that was given."""
+        self.marked: dict[str, int] = {}
+        """The same when the newest position was taken."""
+        self.committed: dict[str, int] = {}
+        self.complaints = Complaints(spec.brokers)
 
-    def start(self, position: Any) -> None:
-        self._offsets = dict(position or {})
-        settings = options(self._spec.brokers, self._spec.login, self._spec.mechanism, self._spec.tls, self._place.base)
-        self._consumer = Consumer(
+    def connect(self, group: str, more: Mapping[str, object]) -> None:
+        """Make the consumer. Nothing is asked of a broker yet."""
+        spec = self.spec
+        self.consumer = Consumer(
             {
-                **settings,
-                "group.id": self._spec.group,
+                **options(spec.brokers, spec.login, spec.mechanism, spec.tls, self.place.base),
+                "group.id": group,
                 "enable.auto.commit": False,
-                "auto.offset.reset": self._spec.start,
+                "auto.offset.reset": spec.start,
                 "queued.max.messages.kbytes": 65536,
                 "fetch.wait.max.ms": 50,
-                "error_cb": self._complaints,
+                "error_cb": self.complaints,
+                "on_commit": self._on_commit,
+                **more,
             }
         )
 
-    def _look(self) -> None:
-        """Assign what partitions there are."""
-        now = time.monotonic()
-        look = _LOOK_LOST if self._complaints.lost else _LOOK
-        if now < self._next_try or (self._looked is not None and now - self._looked < look):
-            return
-        try:
-            found = self._partitions()
-        except KafkaException as fault:
-            self._consumer.poll(0)  # what it has to complain of is told in calls like this one
-            self.fault = self._complaints.lost or f"{','.join(self._spec.brokers)}: {fault.args[0].str()}"
-            self._next_try = now + (self._backoff.next() or 0.2)
-            return
-        first, self._looked = self._looked is None, now
-        self._backoff.reset()
-        fresh = [part for part in found if _name(part) not in self._assigned and self._mine(_name(part))]
-        for part in fresh:
-            known = self._offsets.get(_name(part))
-            # A partition that came later is read from its beginning: nothing of it was seen.
-            begin = OFFSET_END if self._spec.start == "latest" and first else OFFSET_BEGINNING
-            part.offset = known if known is not None else begin
-        if fresh:
-            if self._assigned:
-                self._consumer.incremental_assign(fresh)
-            else:
-                self._consumer.assign(fresh)
-            self._assigned |= {_name(part): part for part in fresh}
-        self._mended()
-
-    def _mended(self) -> None:
-        self._complaints.mended()
-        self.fault = ""
-
-    def _partitions(self) -> list[TopicPartition]:
-        made = []
-        for topic in self._spec.topics:
-            told = self._consumer.list_topics(topic, timeout=_TIMEOUT if not self._assigned else 1.0).topics[topic]
-            if told.error is not None:
-                raise KafkaException(told.error)
-            made += [TopicPartition(topic, number) for number in told.partitions]
-        return made
+    @abstractmethod
+    def look(self) -> None:
+        """See which partitions are to be read. What is in the way becomes `fault`."""
 
     def poll(self, most: int) -> list[Chunk]:
-        self._look()
-        if not self._assigned:
-            return []
+        self.look()
         by_partition: dict[str, tuple[list[bytes], list[Any]]] = {}
-        for record in self._consumer.consume(most, timeout=0):
+        for record in self.consumer.consume(most, timeout=0):
             error = record.error()
             if error is not None:
                 self.fault = error.str()
                 continue
             name = f"{record.topic()}/{record.partition()}"
+            if name not in self.assigned:
+                continue  # it went to another member a moment ago, who is given the record
             messages, metas = by_partition.setdefault(name, ([], []))
             messages.append(record.value() or b"")
             key = record.key()
@@ -123,32 +85,35 @@ class KafkaIntake(Intake):
                     **({"key": key.decode(errors="replace")} if key is not None else {}),
                 }
             )
-            self._offsets[name] = record.offset() + 1
+            self.offsets[name] = record.offset() + 1
         if by_partition:
-            self._mended()
-        elif self._complaints.lost:
-            self.fault = self._complaints.lost
+            self.mended()
+        elif self.complaints.lost:
+            self.fault = self.complaints.lost
         return [Chunk(name, messages, metas) for name, (messages, metas) in by_partition.items()]
 
-    def partitions(self) -> Sequence[str] | None:
-        return None if self._looked is None else list(self._assigned)
+    def mended(self) -> None:
+        self.complaints.mended()
+        self.fault = ""
 
     def position(self) -> Any:
-        self._marked = dict(self._offsets)
-        return self._marked
+        self.marked = dict(self.offsets)
+        return self.marked
 
     def stored(self) -> None:
-        moved = {name: offset for name, offset in self._marked.items() if self._committed.get(name) != offset}
-        if moved and self._consumer is not None:
-            parts = []
-            for name, offset in moved.items():
-                topic, _, number = name.rpartition("/")
-                parts.append(TopicPartition(topic, int(number), offset))
-            self._consumer.commit(offsets=parts, asynchronous=True)
-            self._committed.update(moved)
+        moved = {name: offset for name, offset in self.marked.items() if self.committed.get(name) != offset}
+        if moved and self.consumer is not None:
+            self.consumer.commit(offsets=[part_of(name, offset) for name, offset in moved.items()], asynchronous=True)
+            self.committed.update(moved)
+
+    def _on_commit(self, fault: Any, parts: Sequence[TopicPartition]) -> None:
+        for part in parts:
+            if fault is not None or part.error is not None:
+                # Once more with the next epoch: nothing depends on it but how much is read again.
+                self.committed.pop(name_of(part), None)
 
     def figures(self) -> Mapping[str, JsonValue]:
-        return {"partitions": len(self._assigned), "offsets": dict(self._offsets)}
+        return {"partitions": len(self.assigned), "offsets": dict(self.offsets)}
 
     def left(self) -> int | None:
         """As far as the brokers told with the last records: the newest offset of each partition."""
@@ -166,10 +131,73 @@ class KafkaIntake(Intake):
         return left
 
     def close(self) -> None:
-        if self._consumer is not None:
-            self._consumer.close()
-            self._consumer = None
+        if self.consumer is not None:
+            self.consumer.close()
+            self.consumer = None
 
 
-def _name(part: TopicPartition) -> str:
+class KafkaWholeIntake(KafkaIntake):
+    """Partitions are taken by assignment: all of them, or, of a flow of several processes, those for which `mine` is
+    true. The position is the next offset of each; it is committed too, so that lag can be seen with Kafka's tools."""
+
+    def __init__(self, spec: KafkaSource, place: Place, mine: Callable[[str], bool]) -> None:
+        super().__init__(spec, place)
+        self._mine = mine
+        self._looked: float | None = None
+        self._backoff = Backoff(0.2, 10.0)
+        self._next_try = 0.0
+
+    def start(self, position: Any) -> None:
+        self.offsets = dict(position or {})
+        self.connect(f"streamsd.{self.place.name}", {})
+
+    def look(self) -> None:
+        now = time.monotonic()
+        look = _LOOK_LOST if self.complaints.lost else _LOOK
+        if now < self._next_try or (self._looked is not None and now - self._looked < look):
+            return
+        try:
+            found = self._partitions()
+        except KafkaException as fault:
+            self.consumer.poll(0)  # what it has to complain of is told in calls like this one
+            self.fault = self.complaints.lost or f"{','.join(self.spec.brokers)}: {fault.args[0].str()}"
+            self._next_try = now + (self._backoff.next() or 0.2)
+            return
+        first, self._looked = self._looked is None, now
+        self._backoff.reset()
+        fresh = [part for part in found if name_of(part) not in self.assigned and self._mine(name_of(part))]
+        for part in fresh:
+            known = self.offsets.get(name_of(part))
+            # A partition that came later is read from its beginning: nothing of it was seen.
+            begin = OFFSET_END if self.spec.start == "latest" and first else OFFSET_BEGINNING
+            part.offset = known if known is not None else begin
+        if fresh:
+            if self.assigned:
+                self.consumer.incremental_assign(fresh)
+            else:
+                self.consumer.assign(fresh)
+            self.assigned |= {name_of(part): part for part in fresh}
+        self.mended()
+
+    def _partitions(self) -> list[TopicPartition]:
+        made = []
+        for topic in self.spec.topics:
+            told = self.consumer.list_topics(topic, timeout=_TIMEOUT if not self.assigned else 1.0).topics[topic]
+            if told.error is not None:
+                raise KafkaException(told.error)
+            made += [TopicPartition(topic, number) for number in told.partitions]
+        return made
+
+    def partitions(self) -> Sequence[str] | None:
+        return None if self._looked is None else list(self.assigned)
+
+
+def name_of(part: TopicPartition) -> str:
+    """`topic/3`."""
     return f"{part.topic}/{part.partition}"
+
+
+def part_of(name: str, offset: int) -> TopicPartition:
+    """The inverse, at an offset."""
+    topic, _, number = name.rpartition("/")
+    return TopicPartition(topic, int(number), offset)
