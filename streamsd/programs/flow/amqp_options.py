@@ -36,6 +36,8 @@ def words(fault: BaseException) -> str:
     """pika's errors as a sentence: many have an empty text, and some hold another."""
     if isinstance(fault, pika.exceptions.ProbableAuthenticationError):
         return "wrong account or password"
+    if isinstance(fault, pika.exceptions.IncompatibleProtocolError):
+        return "it ended the connection at once: it wants TLS, or does not speak AMQP 0-9-1"
     if isinstance(fault, pika.exceptions.AMQPConnectionError) and fault.args:
         inner = fault.args[0]
         return str(getattr(inner, "exception", inner))

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.e2e.flow.certificates import Certificates
 from tests.e2e.flow.processes import free_port, until
 from tests.programs_needed import need
 
@@ -113,15 +114,20 @@ def postgres(directory: Path) -> Iterator[tuple[Broker, str]]:
 
 
 @contextlib.contextmanager
-def rabbitmq(directory: Path) -> Iterator[Broker]:
-    """With a port mapper of its own, which ends with it."""
+def rabbitmq(directory: Path, certificates: Certificates | None = None) -> Iterator[Broker]:
+    """With a port mapper of its own, which ends with it. With certificates it speaks TLS only."""
     need("rabbitmq-server")
     program = "/usr/lib/rabbitmq/bin/rabbitmq-server"
     port, distribution, mapper = free_port(), free_port(), free_port()
     config = directory / "rabbitmq.conf"
-    config.write_text(
-        f"listeners.tcp.default = 127.0.0.1:{port}\nloopback_users = none\nvm_memory_high_watermark.absolute = 512MB\n"
-    )
+    listeners = f"listeners.tcp.default = 127.0.0.1:{port}\n"
+    if certificates is not None:
+        listeners = (
+            f"listeners.tcp = none\nlisteners.ssl.default = 127.0.0.1:{port}\n"
+            f"ssl_options.cacertfile = {certificates.ca}\nssl_options.certfile = {certificates.cert}\n"
+            f"ssl_options.keyfile = {certificates.key}\nssl_options.verify = verify_none\n"
+        )
+    config.write_text(f"{listeners}loopback_users = none\nvm_memory_high_watermark.absolute = 512MB\n")
     environment = {
         **os.environ,
         "HOME": str(directory),

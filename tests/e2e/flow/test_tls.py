@@ -162,13 +162,58 @@ def test_mqtt_and_nats_over_tls_and_mqtt_5_shared_among_two(flow, made, tmp_path
         until(shared, "each message at one of the two")
 
 
-def test_what_kafka_and_rabbitmq_clients_are_told(made):
-    """librdkafka's mock speaks neither SASL nor TLS: the settings are held to what the clients accept."""
-    need_module("confluent_kafka")
+@pytest.mark.slow
+def test_rabbitmq_over_tls_and_what_keeps_a_flow_from_it(flow, made, tmp_path: Path):
     need_module("pika")
+    with brokers.rabbitmq(tmp_path, made) as broker:
+        end = {"host": "127.0.0.1", "port": broker.port, "tls": made.client}
+        taker = flow(
+            {
+                "source": {"amqp": {**end, "queue": "work"}},
+                "schema": {"i": "int"},
+                "sink": {"file": {"path": "out.ndjson"}},
+                "recovery": FAST,
+            },
+            "taker",
+        ).start()
+        taker.until(lambda seen: seen["sources"]["in"]["connected"], "a connection")
+        maker = flow(
+            {
+                "source": {"generator": {"fields": {"i": "n"}, "count": 400}},
+                "schema": {"i": "int"},
+                "sink": {"amqp": {**end, "routing_key": "work"}},
+                "recovery": FAST,
+            },
+            "maker",
+        ).start()
+        maker.complete()
+        until(lambda: len(taker.lines("out.ndjson")) >= 400, f"every message\n{taker.log()}")
+        assert sorted(row["i"] for row in taker.lines("out.ndjson")) == list(range(400))
+        wrong = {"login": {"user": "guest", "password": "geheim"}}
+        for change, words in (
+            ({"tls": {"ca": str(made.stranger)}}, "certificate verify failed"),
+            (wrong, "wrong account or password"),
+            ({"tls": None}, "ended the connection"),
+        ):
+            one = flow({"source": {"amqp": {**end, "queue": "work", **change}}, "sink": {"discard": {}}}, words)
+            one.start()
+            until(
+                lambda one=one, words=words: (
+                    (found := one.report()) and words in found.message.lower().replace("_", " ")
+                ),
+                f"{words}\n{one.log()}",
+            )
+            told = one.report()
+            assert told.reason == "SourceUnreachable"
+            assert "geheim" not in told.message + one.log()
+            one.close()
+
+
+def test_what_kafka_s_client_is_told(made):
+    """Kafka itself is asked by the slow tests; this holds the settings to what the client accepts."""
+    need_module("confluent_kafka")
     from confluent_kafka import Consumer
 
-    from streamsd.programs.flow.amqp_options import parameters
     from streamsd.programs.flow.kafka_options import options
 
     login = Login.model_validate({"user": "u", "password": "geheim"})
@@ -180,7 +225,3 @@ def test_what_kafka_and_rabbitmq_clients_are_told(made):
         Consumer({**settings, "group.id": "x", "log_level": 0}).close()
     assert options(("127.0.0.1:1",), None, "PLAIN", tls, Path("/"))["security.protocol"] == "SSL"
     assert options(("127.0.0.1:1",), login, "PLAIN", None, Path("/"))["security.protocol"] == "SASL_PLAINTEXT"
-    made_parameters = parameters("localhost", 5671, "/", login, tls, Path("/"))
-    assert made_parameters.ssl_options.context.verify_mode is ssl.CERT_REQUIRED
-    assert made_parameters.ssl_options.context.check_hostname
-    assert "geheim" not in repr(made_parameters)

@@ -117,15 +117,15 @@ class KafkaIntake(Intake):
 
     def left(self) -> int | None:
         """As far as the brokers told with the last records: the newest offset of each partition."""
-        consumer, left = self._consumer, 0
+        consumer, left = self.consumer, 0
         if consumer is None:
             return None
         try:
-            for name, part in list(self._assigned.items()):
+            for name, part in list(self.assigned.items()):
                 oldest, newest = consumer.get_watermark_offsets(part, cached=True) or (0, -1)
                 if newest < 0:
                     return None
-                left += max(0, newest - self._offsets.get(name, oldest))
+                left += max(0, newest - self.offsets.get(name, oldest))
         except (KafkaException, RuntimeError):
             return None  # it is closed just now
         return left

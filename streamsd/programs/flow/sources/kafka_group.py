@@ -90,3 +90,7 @@ class KafkaGroupIntake(KafkaIntake):
 
     def figures(self) -> Mapping[str, JsonValue]:
         return {**super().figures(), "joined": self._joined, "rebalances": self._rebalances}
+
+    def left(self) -> int | None:
+        # Where the group stands in a partition is known with its first record.
+        return super().left() if self.offsets.keys() >= self.assigned.keys() else None
