@@ -103,6 +103,11 @@ def _state_routes(app: FastAPI, service: Service) -> None:
         """Every resource as {apiVersion, kind, name, spec, status}; secrets masked."""
         return Json(await service.export())
 
+    @app.get("/v1/declared")
+    async def declared() -> Response:
+        """The accepted profile, composed and without defaults; secrets as references or masked."""
+        return Json(await service.declared())
+
     @app.get("/v1/resources/{kind}/{name}")
     async def describe(kind: KindName, name: ResourceName) -> Response:
         """One resource whole; secrets masked."""

@@ -12,8 +12,8 @@ import click
 from streamsd.cli.client import resource_path
 from streamsd.cli.command import Session, command
 from streamsd.cli.failure import Failure
-
-_INSTANCE = click.option("--instance", "-i", default=None, help="The Obs resource; not needed where there is one.")
+from streamsd.cli.obs_import import import_
+from streamsd.cli.obs_instance import INSTANCE, instance_address
 
 
 @click.group("obs", context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,18 +51,9 @@ def source() -> None:
 
 
 def _operate(session: Session, instance: str | None, operation: str, **arguments: object) -> dict[str, Any]:
-    address = f"Obs/{instance}" if instance else _only(session)
-    answer: dict[str, Any] = session.client.post(f"{resource_path(address)}/operations/{operation}", arguments)
+    path = resource_path(instance_address(session, instance))
+    answer: dict[str, Any] = session.client.post(f"{path}/operations/{operation}", arguments)
     return answer
-
-
-def _only(session: Session) -> str:
-    found = [r["address"] for r in session.client.get("/v1/status")["resources"] if r["kind"] == "Obs"]
-    if len(found) == 1:
-        return str(found[0])
-    names = ", ".join(address.partition("/")[2] for address in found)
-    message = "the profile has several OBS instances" if found else "the profile has no OBS instance"
-    raise Failure(message, code="which-instance", hint=f"--instance one of: {names}" if found else "")
 
 
 def _tell(session: Session, answer: dict[str, Any]) -> None:
@@ -80,14 +71,14 @@ def _tell(session: Session, answer: dict[str, Any]) -> None:
 
 @command("switch")
 @click.argument("scene")
-@_INSTANCE
+@INSTANCE
 def scene_switch(session: Session, scene: str, instance: str | None) -> None:
     """Put SCENE on air."""
     _tell(session, _operate(session, instance, "scene-switch", scene=scene))
 
 
 @command("transition")
-@_INSTANCE
+@INSTANCE
 def transition(session: Session, instance: str | None) -> None:
     """Put on air what is in preview (studio mode)."""
     _tell(session, _operate(session, instance, "transition"))
@@ -97,7 +88,7 @@ def _plain(group: click.Group, name: str, operation: str, about: str) -> None:
     """A command without arguments."""
 
     @command(name)
-    @_INSTANCE
+    @INSTANCE
     def run(session: Session, instance: str | None) -> None:
         _tell(session, _operate(session, instance, operation))
 
@@ -109,7 +100,7 @@ def _of_item(name: str, operation: str, about: str) -> None:
     @command(name)
     @click.argument("scene")
     @click.argument("source")
-    @_INSTANCE
+    @INSTANCE
     def run(session: Session, scene: str, source: str, instance: str | None) -> None:
         _tell(session, _operate(session, instance, operation, scene=scene, source=source))
 
@@ -120,7 +111,7 @@ def _of_item(name: str, operation: str, about: str) -> None:
 def _of_input(name: str, operation: str, about: str) -> None:
     @command(name)
     @click.argument("source")
-    @_INSTANCE
+    @INSTANCE
     def run(session: Session, source: str, instance: str | None) -> None:
         _tell(session, _operate(session, instance, operation, input=source))
 
@@ -131,7 +122,7 @@ def _of_input(name: str, operation: str, about: str) -> None:
 @command("screenshot")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--source", default=None, help="A source or scene; left out: what is on air.")
-@_INSTANCE
+@INSTANCE
 def screenshot(session: Session, file: Path, source: str | None, instance: str | None) -> None:
     """Save a picture of what is on air to FILE; its ending says the format."""
     arguments = {"format": file.suffix.lstrip(".") or "png", **({"source": source} if source else {})}
@@ -144,37 +135,8 @@ def screenshot(session: Session, file: Path, source: str | None, instance: str |
         session.answer({"source": answer["source"], "file": str(file)})
 
 
-@command("import")
-@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--name", default="studio", show_default=True, help="What the instance is called in the profile.")
-@_INSTANCE
-def import_(session: Session, file: Path | None, name: str, instance: str | None) -> None:
-    """Print a profile that declares what OBS holds.
-
-    From FILE, a scene collection as OBS writes it (basic/scenes/*.json), or from a running instance.
-    """
-    import yaml
-
-    from streamsd.drivers.obs.collection_file import NotACollection, studio_of
-    from streamsd.drivers.obs.importing import profile_of
-
-    if file is not None:
-        try:
-            studio = studio_of(json.loads(file.read_text()))
-        except (OSError, ValueError) as fault:
-            hint = "OBS keeps its collections in basic/scenes/*.json" if isinstance(fault, NotACollection) else ""
-            raise Failure(f"{file}: {fault}", code="not-a-collection", hint=hint) from fault
-    else:
-        studio = _operate(session, instance, "read")["studio"]
-    profile = profile_of(studio, name)
-    if session.json:
-        session.answer(profile)
-    else:
-        click.echo(yaml.safe_dump(profile, sort_keys=False, allow_unicode=True, width=110), nl=False)
-
-
 @command("save")
-@_INSTANCE
+@INSTANCE
 def replay_save(session: Session, instance: str | None) -> None:
     """Save the last seconds, and print the file's name."""
     answer = _operate(session, instance, "replay-save")

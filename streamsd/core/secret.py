@@ -5,19 +5,27 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, SerializationInfo
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 MASK = "***"
 
+REFERENCES = "secrets-as-references"
+"""In the context of a model's dump: a secret is written as the reference that it came by, or as UNREFERENCED."""
+
+UNREFERENCED = "${secret:}"
+"""A secret that stands in the profile itself: no text there can read so."""
+
 
 class Secret:
-    """A secret text. Never in argv: units take it in environment and files only."""
+    """A secret text. Never in argv: units take it in environment and files only. `reference`: what the profile says
+    instead of it, such as `${secret:env:KEY}`; empty where it was put together, or stands there in the open."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("_value", "reference")
 
-    def __init__(self, value: str) -> None:
+    def __init__(self, value: str, reference: str = "") -> None:
         self._value = value
+        self.reference = reference
 
     def reveal(self) -> str:
         """The text itself. Every caller writes it to a private file or a child's environment, nowhere else."""
@@ -41,12 +49,16 @@ class Secret:
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
-            _secret, serialization=core_schema.plain_serializer_function_ser_schema(lambda _: MASK)
+            _secret, serialization=core_schema.plain_serializer_function_ser_schema(_shown, info_arg=True)
         )
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"type": "string", "writeOnly": True, "description": "A secret: write ${secret:file:PATH}."}
+
+
+def _shown(secret: Secret, info: SerializationInfo) -> str:
+    return (secret.reference or UNREFERENCED) if info.context and info.context.get(REFERENCES) else MASK
 
 
 def _secret(value: object) -> Secret:

@@ -63,6 +63,11 @@ class Service(Protocol):
         """Every resource as an envelope {apiVersion, kind, name, spec, status}, secrets masked."""
         ...
 
+    async def declared(self) -> dict[str, Any]:
+        """The accepted profile, composed: sections of resources, defaults left out. A secret is the reference it came
+        by, or `${secret:}`."""
+        ...
+
     def events(self, *, since: int, follow: bool, address: Address | None) -> AsyncIterator[tuple[int, dict[str, Any]]]:
         """Events after the given sequence number (0: from the newest thousand on), each with its own number; endless
         when following."""

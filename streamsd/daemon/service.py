@@ -32,7 +32,7 @@ from streamsd.core.service import Refused
 from streamsd.core.settings import Settings
 from streamsd.daemon.eventlog import EventLog
 from streamsd.daemon.profile import Candidate, Profiles
-from streamsd.document.envelope import envelope
+from streamsd.document.envelope import declared, envelope
 from streamsd.engine.desired import Desired, Generation
 from streamsd.engine.executor import fault_words
 from streamsd.engine.plan import Plan
@@ -141,6 +141,12 @@ class DaemonService:
     async def export(self) -> list[dict[str, Any]]:
         resources = self._reconciler.world.generation.resources
         return [dict(envelope(resources[a].resource, self._resource(resources[a]))) for a in sorted(resources)]
+
+    async def declared(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"version": 1}
+        for address, resource in sorted(self._accepted.loaded.resources.items() if self._accepted else ()):
+            found.setdefault(self._registry.named(address.kind).section, {})[address.name] = declared(resource)
+        return found
 
     def events(self, *, since: int, follow: bool, address: Address | None) -> AsyncIterator[tuple[int, dict[str, Any]]]:
         return self._log.events(since=since, follow=follow, address=address)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from streamsd.core.kind import Resource
+from streamsd.core.secret import REFERENCES
 
 API_VERSION = "streamsd/v1"
 
@@ -29,3 +30,12 @@ def envelope(resource: Resource[Any], status: Mapping[str, Any] | None = None) -
         "spec": resource.spec.model_dump(mode="json", by_alias=True),
         "status": dict(status or {}),
     }
+
+
+def declared(resource: Resource[Any]) -> dict[str, Any]:
+    """The spec as a profile says it once it is composed: without what is left out. A secret is the reference that it
+    came by, `${secret:file:/…}`; one that stands in the profile itself is `${secret:}`."""
+    spec: dict[str, Any] = resource.spec.model_dump(
+        mode="json", by_alias=True, exclude_unset=True, context={REFERENCES: True}
+    )
+    return spec

@@ -201,7 +201,7 @@ class Interpolation:
                 )
             if not _is_text(text):
                 return self._fault(node, "env-encoding", f"the value of {bare(name)} is not UTF-8")
-            return node._replace(value=Secret(text), plain=False)
+            return node._replace(value=Secret(text, f"${{secret:env:{name}}}"), plain=False)
         if origin == "file" and name:
             return self._secret_file(name, node)
         return self._fault(
@@ -236,7 +236,7 @@ class Interpolation:
                 source_of(node),
                 hint=f"chmod 600 {path}",
             )
-        return node._replace(value=Secret(text), plain=False)
+        return node._replace(value=Secret(text, f"${{secret:file:{path}}}"), plain=False)
 
     def _fault(self, node: ScalarNode, code: str, message: str, hint: str = "") -> BrokenNode:
         self._findings.error(code, message, source_of(node), hint=hint)

@@ -16,10 +16,9 @@ import pytest
 from Xlib.display import Display
 
 from streamsd.drivers.obs.collection_file import studio_of
-from streamsd.drivers.obs.importing import profile_of
 from streamsd.programs.director.client import Client
 from streamsd.programs.director.collection import CollectionFile
-from streamsd.programs.director.commands import plain
+from streamsd.programs.director.inventory import plain
 from streamsd.programs.director.journal import Journal
 from streamsd.programs.director.model import Owned
 from streamsd.programs.director.parse import parse_desired
@@ -27,6 +26,7 @@ from streamsd.programs.director.reconcile import Outcome, Reconciler
 from streamsd.programs.director.session import Session
 from tests.contract.obs_documents import VIDEO, color, document, item, show
 from tests.contract.obs_rig import Studio, studio, until, xvfb
+from tests.unit.obs.imported import profile_of
 
 NOTHING = Owned()
 

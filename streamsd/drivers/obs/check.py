@@ -41,7 +41,7 @@ def check_source(spec: SourceSpec, path: FieldPath) -> Iterator[Problem]:
 
 def check_files(spec: SourceSpec, path: FieldPath, base: Path) -> Iterator[Problem]:
     """Files of a source that are not there."""
-    for file_path, file in _files(spec):
+    for file_path, file in files_of(spec):
         found = base / file
         if not os.path.exists(found):  # noqa: PTH110 - no error for a name too long
             yield Problem("file-missing", f"{found} does not exist", "", (*path, *file_path))
@@ -106,7 +106,7 @@ def _listing(known: Collection[str]) -> str:
     return f"known: {', '.join(sorted(known))}"
 
 
-def _files(spec: SourceSpec) -> Iterator[tuple[FieldPath, str]]:
+def files_of(spec: SourceSpec) -> Iterator[tuple[FieldPath, str]]:
     """Files that must exist before OBS is told of them: it takes a missing one without a word."""
     if spec.image is not None:
         yield ("image", "file"), spec.image.file

@@ -20,6 +20,13 @@ _MONITORING = (
     "OBS_MONITORING_TYPE_MONITOR_ONLY",
     "OBS_MONITORING_TYPE_MONITOR_AND_OUTPUT",
 )
+_SPECIAL = {
+    "desktop1": "DesktopAudioDevice1",
+    "desktop2": "DesktopAudioDevice2",
+    **{f"mic{n}": f"AuxAudioDevice{n}" for n in range(1, 5)},
+}
+"""Inputs of every scene: obs-websocket's name of their place, and the file's."""
+
 _HAS_SOUND = 0xFF
 """Mixers of a source that has sound; OBS writes 0 for one that has none."""
 
@@ -42,10 +49,12 @@ def studio_of(data: object) -> Json:
 
 def _studio(data: Mapping[str, Any]) -> Json:
     scenes = {s["name"]: _scene(s) for s in data["sources"] if s["id"] == "scene"}
+    special = {place: data[key] for place, key in _SPECIAL.items() if data.get(key)}
+    sources = [s for s in data["sources"] if s["id"] not in ("scene", "group")]
     order = [row["name"] for row in data.get("scene_order", []) if row["name"] in scenes]
     return {
         "scenes": {name: scenes[name] for name in dict.fromkeys([*order, *scenes])},
-        "inputs": {s["name"]: _input(s) for s in data["sources"] if s["id"] not in ("scene", "group")},
+        "inputs": {s["name"]: _input(s) for s in (*sources, *special.values())},
         "groups": {g["name"]: _scene(g) for g in data.get("groups", [])},
         "transitions": {
             t["name"]: {"kind": t["id"], "settings": t.get("settings") or {}} for t in data.get("transitions", [])
@@ -53,7 +62,7 @@ def _studio(data: Mapping[str, Any]) -> Json:
         "transition": data.get("current_transition"),
         "transition_ms": data.get("transition_duration"),
         "program": data.get("current_program_scene"),
-        "special": {},
+        "special": {place: source["name"] for place, source in special.items()},
     }
 
 

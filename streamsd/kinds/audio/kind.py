@@ -84,6 +84,7 @@ class AudioKind(Kind[AudioSpec]):
                 "muted": state.muted,
                 "players": state.players,
                 "recorders": state.recorders,
+                "monitor": _device(compiled).monitor,
             },
         )
 

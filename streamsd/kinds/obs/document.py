@@ -22,8 +22,16 @@ VERSION = 1
 _FIXED = ("Cut", "Fade")
 _SEGMENTED = Seconds(2)
 """Keyframes of what may be cut into segments, as HLS and recordings are."""
-_QUALITY = {"stream": "Stream", "high": "Small", "indistinguishable": "HQ", "lossless": "Lossless"}
-_CHANNELS = {
+SPECIAL = {
+    "desktop_1": "Desktop Audio",
+    "desktop_2": "Desktop Audio 2",
+    "mic_1": "Mic/Aux",
+    **{f"mic_{n}": f"Mic/Aux {n}" for n in range(2, 5)},
+}
+"""What OBS calls the inputs of every scene."""
+
+QUALITY = {"stream": "Stream", "high": "Small", "indistinguishable": "HQ", "lossless": "Lossless"}
+CHANNELS = {
     "mono": "Mono",
     "stereo": "Stereo",
     "2.1": "2.1",
@@ -108,7 +116,7 @@ def digest(part: JsonValue, key: Secret) -> str:
 
 
 def channels(spec: ObsSpec) -> str:
-    return _CHANNELS[spec.channels]
+    return CHANNELS[spec.channels]
 
 
 def parameters(spec: ObsSpec, base: Path, version: tuple[int, ...]) -> Iterator[tuple[str, str, str]]:
@@ -170,7 +178,7 @@ def _recording(spec: ObsSpec, base: Path, version: tuple[int, ...]) -> Iterator[
     if spec.advanced is None:
         yield "SimpleOutput", "FilePath", path
         yield "SimpleOutput", name, record.format
-        yield "SimpleOutput", "RecQuality", _QUALITY[record.quality]
+        yield "SimpleOutput", "RecQuality", QUALITY[record.quality]
     else:
         yield "AdvOut", "RecFilePath", path
         yield "AdvOut", "RecTracks", str(sum(1 << track - 1 for track in set(record.tracks)))

@@ -40,7 +40,7 @@ from streamsd.drivers.relay import RtmpPoint, StreamExports
 from streamsd.drivers.x11 import XDisplay
 from streamsd.drivers.x11.numbers import display_claim, is_free
 from streamsd.kinds.obs.check import check_collection, check_spec
-from streamsd.kinds.obs.document import channels, digest, document, windows_document
+from streamsd.kinds.obs.document import SPECIAL, channels, digest, document, windows_document
 from streamsd.kinds.obs.operations import question_of
 from streamsd.kinds.obs.spec import ObsSpec
 from streamsd.kinds.obs.units import DIRECTOR, Places, director_unit, display_unit, obs_unit, windows_unit
@@ -50,14 +50,6 @@ _PORTS = range(14455, 15455)
 """Below what hosts give to outgoing connections."""
 
 _LONGEST_SOCKET_PATH = 107
-
-_SPECIAL = {
-    "desktop_1": "Desktop Audio",
-    "desktop_2": "Desktop Audio 2",
-    "mic_1": "Mic/Aux",
-    **{f"mic_{n}": f"Mic/Aux {n}" for n in range(2, 5)},
-}
-"""What OBS calls them."""
 
 _OBSERVED = ("obs_version", "converged", "program", "preview", "scenes", "inputs", "outputs", "stats", "overrides")
 
@@ -265,7 +257,7 @@ def _collection(spec: ObsSpec, base: Path, context: Context) -> Collection:
     special: dict[str, str] = {}
     heard: dict[str, Json] = {}
     for place, found in spec.special.items():
-        name = found.name or _SPECIAL[place]
+        name = found.name or SPECIAL[place]
         if name in collection.inputs or name in heard or any(name == s.name for s in collection.scenes):
             hint = f"give it another name: special.{place}.name"
             raise ProblemsError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from streamsd.core.diagnostics import name_hint
 from streamsd.core.kind import OperationFault
 from streamsd.core.report import JsonValue
+from streamsd.kinds.obs.held import PARAMETERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "source-unmute": Operation({"do": "mute", "on": False}, {"input": str}),
     "screenshot": Operation({"do": "screenshot"}, {}, {"source": str, "format": str, "width": int, "height": int}),
     "replay-save": Operation({"do": "save-replay"}),
-    "read": Operation({"do": "read"}),
+    "read": Operation({"do": "read", "parameters": [[section, name] for section, name in PARAMETERS]}),
     "status": Operation({"do": "status"}),
     "reset": Operation({"do": "reset"}),
 }

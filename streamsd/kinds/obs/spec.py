@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -18,8 +19,15 @@ Place: TypeAlias = Literal["desktop_1", "desktop_2", "mic_1", "mic_2", "mic_3", 
 
 OnOff: TypeAlias = Literal["on", "off"]
 
-FileName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]{0,62}$")]
+_FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9 _-]{0,62}$"
+
+FileName: TypeAlias = Annotated[str, StringConstraints(pattern=_FILE_NAME)]
 """A name that OBS makes a file name of."""
+
+
+def file_name(text: str) -> bool:
+    """Whether it can be one."""
+    return re.fullmatch(_FILE_NAME, text) is not None
 
 
 class VideoEncoder(Spec):

@@ -138,8 +138,12 @@ class CollectionFile:
     def write_encoder(self, profile: str, name: str, settings: Mapping[str, Any]) -> None:
         _write(self._encoder_path(profile, name), settings)
 
+    def directory(self, profile: str) -> Path:
+        """Where a profile's files are."""
+        return self._scenes.parent / "profiles" / profile
+
     def _encoder_path(self, profile: str, name: str) -> Path:
-        return self._scenes.parent / "profiles" / profile / f"{name}.json"
+        return self.directory(profile) / f"{name}.json"
 
 
 def _write(path: Path, data: Mapping[str, Any]) -> None:

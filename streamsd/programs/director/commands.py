@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from streamsd.core.report import JsonValue
@@ -46,6 +46,10 @@ class Stage(Protocol):
 
     def read(self) -> Studio: ...
 
+    def inventory(self, parameters: Sequence[tuple[str, str]]) -> Answer:
+        """All that OBS holds, for an import: see streamsd.programs.director.inventory."""
+        ...
+
     def overrides(self) -> Overrides: ...
 
     def override(self, overrides: Overrides) -> Answer:
@@ -84,7 +88,7 @@ class Commands:
             "desired": lambda q: stage.take_document(interrupt=q.get("interrupt") is True),
             "status": lambda q: {"ok": True, **stage.status()},
             "reset": lambda q: stage.reset(),
-            "read": lambda q: {"ok": True, "studio": plain(stage.read())},
+            "read": self._read,
             "switch": self._switch,
             "transition": self._transition,
             "output": self._output,
@@ -113,6 +117,12 @@ class Commands:
         except ConnectionLost as lost:
             self._stage.lost(lost)
             return refusal("ConnectionLost", str(lost))
+
+    def _read(self, question: dict[str, Any]) -> Answer:
+        rows = question.get("parameters", [])
+        if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == 2 for row in rows):
+            raise Refusal("BadRequest", "parameters is a list of [section, name]")
+        return {"ok": True, **self._stage.inventory([(str(section), str(name)) for section, name in rows])}
 
     def _switch(self, question: dict[str, Any]) -> Answer:
         scene = _text(question, "scene")
@@ -233,18 +243,3 @@ def _flag(question: Mapping[str, Any]) -> bool:
     if not isinstance(value, bool):
         raise Refusal("BadRequest", "on is missing: true or false")
     return value
-
-
-def plain(value: object) -> JsonValue:
-    """Dataclasses as JSON: sets sorted, tuple keys joined by a slash. A stream's service and key stay inside."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value) if f.name != "service"}
-    if isinstance(value, Mapping):
-        return {"/".join(key) if isinstance(key, tuple) else str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, frozenset):
-        return sorted(plain(item) for item in value)  # type: ignore[type-var]  # names and numbers only
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(type(value).__name__)

@@ -8,7 +8,7 @@ import selectors
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from streamsd.programs.director.client import Client, ConnectFault, ConnectionLo
 from streamsd.programs.director.collection import CollectionFile
 from streamsd.programs.director.commands import Answer, Commands, Refusal
 from streamsd.programs.director.control import Control, refusal
+from streamsd.programs.director.inventory import inventory
 from streamsd.programs.director.journal import Journal
 from streamsd.programs.director.model import Desired, Owned, Studio
 from streamsd.programs.director.overrides import Overrides
@@ -294,6 +295,20 @@ class Director:
         if self._session is None or self._desired is None:
             return Reader(client).read()
         return self._session.read(self._desired)
+
+    def inventory(self, parameters: Sequence[tuple[str, str]]) -> Answer:
+        client = self.client()
+        session = self._session
+        assert session is not None, "there is a connection"
+        desired = self.document()
+        studio = session.read(desired)
+        session.outputs.look()
+        return inventory(client, self._files, studio, parameters) | {
+            "obs_version": session.obs_version,
+            "active": [name.value.replace(" ", "_") for name in session.outputs.active],
+            "defaults": {kind: dict(settings) for kind, settings in session.defaults(studio).items()},
+            "differing": [*sorted(session.differing(desired, self._owned(), studio))],
+        }
 
     def overrides(self) -> Overrides:
         return self._state.overrides

@@ -8,7 +8,7 @@ from streamsd.core.report import JsonValue
 from streamsd.programs.director.changes import ALL_OUTPUTS, Change, Cost, OutputName, Phase
 from streamsd.programs.director.client import Request
 from streamsd.programs.director.model import Desired, Settings, Studio
-from streamsd.programs.director.same import same
+from streamsd.programs.director.same import different_settings, same
 
 _RECORDING = frozenset({OutputName.RECORD, OutputName.REPLAY_BUFFER})
 _STREAM = frozenset({OutputName.STREAM})
@@ -64,7 +64,7 @@ def profile_changes(desired: Desired, found: Studio) -> Iterator[Change]:
     if service is not None:
         there = found.service
         have = there.settings if there is not None and there.type == service.type else {}
-        if not have or any(not same(value, have.get(key)) for key, value in service.settings.items()):
+        if not have or different_settings(service.settings, have, {})[0]:
             request = Request.of(
                 "SetStreamServiceSettings",
                 streamServiceType=service.type,

@@ -247,6 +247,20 @@ class Reconciler:
 
     # ---- reading ------------------------------------------------------------------------------------------------
 
+    def differing(self, desired: Desired, owned: Owned, found: Studio) -> set[str]:
+        """What is not as declared, each by what it is `about` (see Comparison)."""
+        comparison = Comparison(
+            desired, found, self._reader, owned, frozenset(self.kept), has_files=self._files is not None
+        )
+        changes = (*self._encoder_changes(desired), *comparison.changes())
+        return {change.about for change in changes} | {found.about for found in comparison.impossible}
+
+    def defaults(self, studio: Studio) -> dict[str, Settings]:
+        """What the inputs' kinds are set to by themselves."""
+        kinds = {found.kind for found in studio.inputs.values()}
+        self._reader.defaults("input", kinds)
+        return {kind: self._reader.default("input", kind) for kind in sorted(kinds)}
+
     def read(self, desired: Desired) -> Studio:
         """All that OBS holds. ReadFault when it does not hold still."""
         found = self._reader.read(desired.studio.parameters)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 
+from streamsd.core.report import JsonValue
 from streamsd.programs.director.model import Audio, Settings, Transform
 
 TOLERANCE = 1e-4
@@ -56,16 +57,17 @@ def different_settings(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(keys whose value must be set, keys that must go back to the default). `kept`: keys that the source itself
     writes, which are left alone."""
-    nothing = object()
 
-    def value(settings: Settings, key: str) -> object:
-        return settings.get(key, defaults.get(key, nothing))
+    def differ(a: JsonValue, b: JsonValue) -> bool:
+        # What is not set and has no default reads as nothing of its type (libobs, obs_data_get_*).
+        unset = a if b is None else b
+        if (a is None or b is None) and not isinstance(unset, list | dict):
+            return bool(unset)
+        return not same(a, b)
 
-    changed = tuple(key for key in wanted if not same(wanted[key], value(found, key)))
+    changed = tuple(key for key in wanted if differ(wanted[key], found.get(key, defaults.get(key))))
     extra = tuple(
-        key
-        for key in found
-        if key not in wanted and key not in kept and not same(found[key], defaults.get(key, nothing))
+        key for key in found if key not in wanted and key not in kept and differ(found[key], defaults.get(key))
     )
     return changed, extra
 

@@ -10,7 +10,7 @@ from streamsd.programs.director.changes import Impossible, OutputName
 from streamsd.programs.director.client import Client, Data, ObsEvent, Request
 from streamsd.programs.director.collection import CollectionFile
 from streamsd.programs.director.journal import Journal
-from streamsd.programs.director.model import Desired, Owned, Studio
+from streamsd.programs.director.model import Desired, Owned, Settings, Studio
 from streamsd.programs.director.outputs import OutputKeeper
 from streamsd.programs.director.readback import Reader, ReadFault
 from streamsd.programs.director.reconcile import PARK, Outcome, Reconciler
@@ -115,6 +115,14 @@ class Session:
     def read(self, desired: Desired) -> Studio:
         """What OBS holds now. ReadFault when it does not hold still."""
         return self._reconciler.read(desired)
+
+    def differing(self, desired: Desired, owned: Owned, found: Studio) -> set[str]:
+        """What of a reading is not as declared."""
+        return self._reconciler.differing(desired, owned, found)
+
+    def defaults(self, found: Studio) -> dict[str, Settings]:
+        """Of the kinds of inputs there are."""
+        return self._reconciler.defaults(found)
 
     def next_due(self) -> float:
         return min(self.due.converge, self.due.tend)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import array
 import math
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
+import imageio_ffmpeg
 
 NOT_YET = (av.error.FFmpegError, IndexError)
 """What a file raises that has just been begun."""
@@ -71,3 +73,9 @@ def loudness(path: Path, hertz: float, seconds: float = 1.0) -> float:
     power = max(before * before + last * last - factor * before * last, 0.0)
     amplitude = 2 * math.sqrt(power) / wanted
     return max(-120.0, 20 * math.log10(amplitude)) if amplitude > 0 else -120.0
+
+
+def picture_file(path: Path, size: str = "32x32", color: str = "red") -> None:
+    """Make a picture of one colour."""
+    source = ["-f", "lavfi", "-i", f"color={color}:s={size}", "-frames:v", "1", "-y", str(path)]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *source], check=True, timeout=60)

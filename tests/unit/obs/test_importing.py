@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,21 @@ import yaml
 
 from streamsd.core.address import Address
 from streamsd.drivers.obs.collection_file import NotACollection, studio_of
-from streamsd.drivers.obs.importing import profile_of
+from streamsd.drivers.obs.importing import Declared, scenes_of
+from streamsd.drivers.obs.profile_directory import profile_beside, read_profile
+from streamsd.drivers.obs.recognize import Surroundings, source_form
+from streamsd.kinds.obs.held import DEFAULTS, Held
+from streamsd.kinds.obs.importing import instance_of
 from streamsd.kinds.obs.kind import ObsKind
 from streamsd.kinds.obs.spec import ObsSpec
 from streamsd.kinds.scene.kind import SceneKind
 from streamsd.kinds.scene.spec import SceneSpec
-from streamsd.programs.director.commands import plain
+from streamsd.programs.director.inventory import plain
 from streamsd.programs.director.model import Input, Studio
 from streamsd.programs.director.parse import parse_desired
 from tests.contract.obs_documents import show
 from tests.unit.obs.context import FakeContext, compiled, scene
+from tests.unit.obs.imported import profile_of
 from tests.unit.obs.test_instance import document
 
 
@@ -35,6 +42,15 @@ def declared(profile: dict[str, Any], context: FakeContext) -> Studio:
     return parse_desired(document(compiled(context, profile["obs"]["studio"]))).studio
 
 
+def _whole(inputs: Mapping[str, Input]) -> dict[str, Input]:
+    """With OBS's defaults: what is not set."""
+    defaults = Surroundings().defaults
+    return {
+        name: replace(found, settings={**defaults.get(found.kind, {}), **found.settings})
+        for name, found in inputs.items()
+    }
+
+
 def test_an_imported_profile_declares_what_was_there(tmp_path: Path) -> None:
     before = parse_desired(show()).studio
     profile = profile_of(plain(before), "studio")
@@ -42,7 +58,7 @@ def test_an_imported_profile_declares_what_was_there(tmp_path: Path) -> None:
     after = declared(again, FakeContext(tmp_path))
     assert after.scenes == before.scenes
     assert list(after.scenes) == list(before.scenes)
-    assert after.inputs == before.inputs
+    assert _whole(after.inputs) == _whole(before.inputs)
     assert after.groups == before.groups
     assert (after.transitions, after.transition, after.transition_ms) == (
         before.transitions,
@@ -65,14 +81,101 @@ def test_titles_that_cannot_be_names_are_kept_beside_them(tmp_path: Path) -> Non
     assert after.program == "Scene 1!"
 
 
-def test_a_special_input_is_left_to_obs() -> None:
+def test_a_special_input_is_declared_by_its_place_unless_it_is_as_obs_makes_it() -> None:
     studio = parse_desired(show()).studio
-    more = replace(
-        studio,
-        inputs={**studio.inputs, "Mic/Aux": Input("pulse_input_capture", {})},
-        special={"mic1": "Mic/Aux"},
+    inputs = {"Mic/Aux": Input("pulse_input_capture", {}), "House": Input("pulse_output_capture", {"device_id": "x"})}
+    more = replace(studio, inputs={**studio.inputs, **inputs}, special={"mic1": "Mic/Aux", "desktop2": "House"})
+    profile = profile_of(plain(more), "studio")
+    assert profile["obs"]["studio"]["special"] == {"desktop_2": {"source": "x", "name": "House"}}
+    assert "Mic/Aux" not in yaml.safe_dump(profile)
+
+
+INI = """
+[General]
+Name=Evening
+[Video]
+BaseCX=1280
+BaseCY=720
+OutputCX=640
+OutputCY=360
+FPSType=2
+FPSNum=50
+FPSDen=3
+[Output]
+Mode=Advanced
+FilenameFormatting=%hh=%mm
+[AdvOut]
+RecEncoder=obs_x264
+RecFilePath=/var/show
+RecFormat=ts
+FFURL=rtmp://somewhere/secret
+Track2Name=voice
+[SimpleOutput]
+VBitrate=77
+[Twitch]
+Token=secret
+"""
+
+
+def test_the_files_of_an_obs_profile_are_read(tmp_path: Path) -> None:
+    profile, scenes = tmp_path / "basic/profiles/Evening", tmp_path / "basic/scenes"
+    profile.mkdir(parents=True)
+    scenes.mkdir()
+    (profile / "basic.ini").write_text(INI)
+    (profile / "streamEncoder.json").write_text('{"bitrate": 900}')
+    (profile / "service.json").write_text('{"type": "rtmp_custom", "settings": {"server": "rtmp://x/y", "key": "k"}}')
+    assert profile_beside(scenes / "Any.json") == profile
+    files = read_profile(profile)
+    assert files.secrets["key"].reveal() == "k"
+    studio = plain(replace(parse_desired(show()).studio, special={}))
+    assert isinstance(studio, dict)
+    held = Held(
+        {**studio, "video": files.video},
+        files.name,
+        "Any",
+        {key: (files.parameters.get(key, default), default) for key, default in DEFAULTS.items()},
+        {key: value for key, value in files.parameters.items() if key not in DEFAULTS},
+        files.encoders,
+        files.service,
     )
-    assert "Mic/Aux" not in yaml.safe_dump(profile_of(plain(more), "studio"))
+    scenes_found = scenes_of(held.studio, Surroundings(), Declared())
+    found = instance_of(held, scenes_found, Surroundings(), lambda what: f"${{secret:env:{what}}}")
+    assert found["advanced"] == {
+        "encoder": "obs_x264",
+        "recording_encoder": "obs_x264",
+        "settings": {"bitrate": 900},
+        "tracks": [{"bitrate": "160k"}, {"name": "voice", "bitrate": "160k"}],
+        "stream_track": 1,
+    }
+    assert found["record"] == {"path": "/var/show", "format": "ts", "filename": "%hh=%mm", "tracks": [1]}
+    assert found["stream"] == {"server": "rtmp://x/y", "key": "${secret:env:key}"}
+    assert (found["profile"], found["collection"]) == ("Evening", "Any")
+    assert ObsSpec.model_validate(found).frame_rate == Fraction(50, 3)
+    assert "parameters" not in found
+
+
+def test_what_no_form_says_exactly_is_said_by_obs_s_own_names(tmp_path: Path) -> None:
+    image = tmp_path / "logo.png"
+    image.touch()
+    around = Surroundings({":7": "desk"}, {"music.monitor": "music"})
+    for kind, settings, form in (
+        ("image_source", {"file": str(image)}, "image"),
+        ("image_source", {"file": str(tmp_path / "lost.png")}, "input"),
+        ("image_source", {"file": str(image), "linear_alpha": True}, "input"),
+        ("image_source", {}, "input"),
+        ("text_ft2_source_v2", {"text": "x"}, "text"),
+        ("text_ft2_source_v2", {"text": "x", "antialiasing": False}, "input"),
+        ("ffmpeg_source", {"local_file": str(image)}, "media"),
+        ("ffmpeg_source", {"local_file": str(image), "hw_decode": False}, "media"),
+        ("ffmpeg_source", {"is_local_file": False, "input": "srt://x"}, "network"),
+        ("xshm_input", {"advanced": True, "server": ":7"}, "screen"),
+        ("xshm_input", {"advanced": True, "server": ":8"}, "input"),
+        ("pulse_output_capture", {"device_id": "music.monitor"}, "audio"),
+        ("pulse_output_capture", {"device_id": "default"}, "input"),
+        ("my_source", {"a": 1}, "input"),
+    ):
+        assert [*source_form(kind, settings, around)] == [form], (kind, settings)
+    assert source_form("my_source", {}, around) == {"input": {"kind": "my_source", "plugin": True}}
 
 
 @pytest.mark.parametrize("bad", [[], {}, {"sources": [3]}, {"sources": [{"id": "scene"}]}])

@@ -1,0 +1,292 @@
+"""`streamsd obs import`: what an OBS holds, as a profile."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from streamsd.cli.client import resource_path
+from streamsd.cli.command import Session, command
+from streamsd.cli.failure import Failure
+from streamsd.cli.obs_instance import INSTANCE, instance_address
+from streamsd.core.secret import REFERENCES, UNREFERENCED, Secret
+
+if TYPE_CHECKING:
+    from streamsd.drivers.obs.profile_directory import ProfileFiles
+
+Json = dict[str, Any]
+
+_REFERENCE = re.compile(r"\$\{secret:(?:file|env):[^}]*\}")
+
+
+@command("import")
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--name", default=None, help="What the instance is called in the profile.")
+@click.option(
+    "--obs-profile",
+    default=None,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="With FILE: the directory of the OBS profile. Left out: the one beside the collection (../profiles).",
+)
+@click.option(
+    "--secrets",
+    default=None,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write the stream's key into this directory. Left out: the profile only says where it is to be.",
+)
+@INSTANCE
+def import_(
+    session: Session,
+    file: Path | None,
+    name: str | None,
+    obs_profile: Path | None,
+    secrets: Path | None,
+    instance: str | None,
+) -> None:
+    """Print a profile that declares what OBS holds.
+
+    From FILE, a scene collection as OBS writes it (basic/scenes/*.json), with the OBS profile beside it; or from a
+    running instance: then it is the running profile with what that OBS holds in it.
+    """
+    import yaml
+
+    keeping = _Keeping((secrets or _directory_of(session.settings.profile) / "secrets").absolute(), secrets is not None)
+    if file is not None:
+        profile = _of_file(file, obs_profile, name or "studio", keeping)
+    else:
+        profile = _of_instance(session, instance_address(session, instance), name, keeping)
+    profile = _plain(profile)
+    if session.json:
+        session.answer(profile)
+    else:
+        click.echo(yaml.safe_dump(profile, sort_keys=False, allow_unicode=True, width=110), nl=False)
+    for line in keeping.said():
+        click.echo(line, err=True)
+
+
+@dataclass
+class _Keeping:
+    """Where secrets are to be, and whether to write there those that are known."""
+
+    directory: Path
+    write: bool
+    missing: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def reference(self, name: str, secret: Secret | None) -> str:
+        """What the profile says instead of it."""
+        path = self.directory / name
+        if self.write and secret is not None:
+            self._put(path, secret)
+        elif not path.exists():
+            self.missing.append(path)
+        return f"${{secret:file:{path}}}"
+
+    def said(self) -> Iterator[str]:
+        yield from (f"note: {line}" for line in self.notes)
+        for path in dict.fromkeys(self.missing):
+            yield f"note: a secret is not in the profile: put it into {path} (chmod 600)"
+
+    def _put(self, path: Path, secret: Secret) -> None:
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w") as out:
+                os.fchmod(descriptor, 0o600)
+                out.write(secret.reveal() + "\n")
+        except OSError as fault:
+            raise Failure(
+                f"{path}: {fault.strerror}", "--secrets names another directory", code="cannot-write"
+            ) from None
+
+
+def _of_file(file: Path, directory: Path | None, name: str, keeping: _Keeping) -> Json:
+    from streamsd.drivers.obs.collection_file import NotACollection, studio_of
+    from streamsd.drivers.obs.importing import Declared, scenes_of
+    from streamsd.drivers.obs.profile_directory import ProfileFiles, profile_beside, read_profile
+    from streamsd.drivers.obs.recognize import Surroundings
+    from streamsd.kinds.obs.held import DEFAULTS, Held
+    from streamsd.kinds.obs.importing import instance_of
+
+    try:
+        data = json.loads(file.read_text())
+        studio = studio_of(data)
+    except (OSError, ValueError) as fault:
+        hint = "OBS keeps its collections in basic/scenes/*.json" if isinstance(fault, NotACollection) else ""
+        raise Failure(f"{file}: {fault}", code="not-a-collection", hint=hint) from fault
+    directory = directory or profile_beside(file)
+    files = ProfileFiles("")
+    if directory is not None:
+        try:
+            files = read_profile(directory)
+        except (OSError, ValueError) as fault:
+            raise Failure(
+                f"{directory}: {fault}", "--obs-profile names the directory of a profile", code="not-a-profile"
+            ) from fault
+    else:
+        keeping.notes.append("no OBS profile is beside the collection: encoders and outputs are OBS's defaults")
+    held = Held(
+        studio={**studio, "video": files.video},
+        profile=files.name,
+        collection=str(data.get("name", file.stem)),
+        parameters={key: (files.parameters.get(key, default), default) for key, default in DEFAULTS.items()},
+        more={key: value for key, value in files.parameters.items() if key not in DEFAULTS},
+        encoders=files.encoders,
+        service=files.service,
+        version=(30,) if ("AdvOut", "RecFormat2") in files.parameters else (),
+    )
+    _note_service(held.service, keeping)
+    around = Surroundings()
+    scenes = scenes_of(studio, around, Declared())
+    obs = instance_of(held, scenes, around, lambda what: keeping.reference(f"{name}-stream-{what}", _of(files, what)))
+    return {"version": 1, "obs": {name: obs}, "scenes": dict(scenes.scenes)}
+
+
+def _of_instance(session: Session, address: str, name: str | None, keeping: _Keeping) -> Json:
+    from streamsd.drivers.obs.importing import Declared, scenes_of
+    from streamsd.drivers.obs.profile_directory import ProfileFiles, read_profile
+    from streamsd.drivers.obs.recognize import Surroundings
+    from streamsd.drivers.obs.render import version_of
+    from streamsd.kinds.obs.held import Held
+    from streamsd.kinds.obs.importing import instance_of
+
+    client = session.client
+    read = client.post(f"{resource_path(address)}/operations/read", {})
+    profile: Json = client.get("/v1/declared")
+    resources = client.get("/v1/status")["resources"]
+    own = address.partition("/")[2]
+    said: Json = profile["obs"].pop(own)
+    files = ProfileFiles("")
+    if read["directory"]:
+        try:
+            files = read_profile(Path(read["directory"]))
+        except (OSError, ValueError) as fault:
+            keeping.notes.append(f"what only OBS's own files say is left out: {fault}")
+    held = Held(
+        studio=read["studio"],
+        profile=read["profile"],
+        collection=read["collection"],
+        parameters={
+            (section, key): (row["value"], row["default"])
+            for section, rows in read["parameters"].items()
+            for key, row in rows.items()
+        },
+        more=files.parameters,
+        encoders=read["encoders"],
+        service=read["service"],
+        active=frozenset(read["active"]),
+        version=version_of(read["obs_version"]),
+    )
+    if "stream" not in said:
+        _note_service(held.service, keeping)
+    around = Surroundings(
+        displays=_observed(resources, "Display", "display"),
+        devices=_observed(resources, "Audio", "monitor"),
+        defaults=read["defaults"],
+    )
+    differing = frozenset(read["differing"])
+    declared = Declared(
+        sources=said.get("sources", {}),
+        scenes=profile.get("scenes", {}),
+        loaded=_loaded(said, profile.get("scenes", {}), held.collection),
+        differing=differing,
+    )
+    scenes = scenes_of(held.studio, around, declared)
+
+    def secret(what: str) -> str:
+        return keeping.reference(f"{own}-stream-{what}", _of(files, what))
+
+    for what in ("key", "password"):
+        if said.get("stream", {}).get(what) == UNREFERENCED:
+            said = {**said, "stream": {**said["stream"], what: secret(what)}}
+    obs = instance_of(held, scenes, around, secret, said, differing)
+    profile["obs"][name or own] = obs
+    profile["scenes"] = dict(scenes.scenes)
+    whole: Json = _with_references(profile, keeping)
+    return whole
+
+
+def _directory_of(profile: Path) -> Path:
+    return profile if profile.is_dir() else profile.parent
+
+
+def _of(files: ProfileFiles, what: str) -> Secret | None:
+    return files.secrets.get(what)
+
+
+def _note_service(service: Json | None, keeping: _Keeping) -> None:
+    if service is not None and service["type"] != "rtmp_custom" and service["settings"]:
+        known = service["settings"].get("service", service["type"])
+        keeping.notes.append(
+            f"it streams to {known} by OBS's own list, which a profile cannot say: `stream` is left out"
+        )
+
+
+def _observed(resources: list[Json], kind: str, key: str) -> dict[str, str]:
+    """What is observed of each resource of a kind, to its name."""
+    return {r["observed"][key]: r["name"] for r in resources if r["kind"] == kind and key in r["observed"]}
+
+
+def _loaded(said: Json, scenes: Json, collection: str) -> frozenset[str]:
+    """The scenes of the loaded collection, with those that they show."""
+    waiting = list(said["scenes"] if "scenes" in said else said["collections"].get(collection, []))
+    found: set[str] = set()
+    while waiting:
+        key = waiting.pop()
+        if key not in found and key in scenes:
+            found.add(key)
+            waiting += [item["scene"] for item in scenes[key].get("items", []) if "scene" in item]
+    return frozenset(found)
+
+
+def _with_references(value: Any, keeping: _Keeping, path: tuple[str, ...] = ()) -> Any:
+    """With a reference for each secret that stands in the running profile itself."""
+    if value == UNREFERENCED:
+        return keeping.reference("-".join(path), None)
+    if isinstance(value, dict):
+        return {key: _with_references(item, keeping, (*path, key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_references(item, keeping, (*path, str(n))) for n, item in enumerate(value)]
+    return value
+
+
+def _plain(profile: Json) -> Json:
+    """In the order and the words of the kinds' own models, so that the same is always the same text."""
+    from streamsd.kinds import load_kinds
+
+    registry = load_kinds()
+    found: Json = {"version": 1}
+    for kind in registry:
+        specs = profile.get(kind.section)
+        if specs:
+            found[kind.section] = {name: _written(kind.spec, spec) for name, spec in specs.items()}
+    return found
+
+
+def _written(model: Any, spec: Json) -> Any:
+    made = model.model_validate(_marked(spec))
+    return _escaped(made.model_dump(mode="json", by_alias=True, exclude_unset=True, context={REFERENCES: True}))
+
+
+def _marked(value: Any) -> Any:
+    if isinstance(value, str) and _REFERENCE.fullmatch(value):
+        return Secret("-", value)
+    if isinstance(value, dict):
+        return {key: _marked(item) for key, item in value.items()}
+    return [_marked(item) for item in value] if isinstance(value, list) else value
+
+
+def _escaped(value: Any) -> Any:
+    """A text that reads like an expression is written so that it stays a text."""
+    if isinstance(value, str):
+        return value if _REFERENCE.fullmatch(value) else value.replace("${", "$${")
+    if isinstance(value, dict):
+        return {key: _escaped(item) for key, item in value.items()}
+    return [_escaped(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,77 @@
+"""What an OBS holds, as an import finds it: read back by a director, or in its own files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+Parameter = tuple[str, str]
+
+TRACKS = range(1, 7)
+DEFAULTS: Mapping[Parameter, str | None] = {
+    ("Output", "Mode"): "Simple",
+    ("Output", "Reconnect"): "true",
+    ("Output", "RetryDelay"): "2",
+    ("Output", "MaxRetries"): "25",
+    ("Output", "FilenameFormatting"): "%CCYY-%MM-%DD %hh-%mm-%ss",
+    ("SimpleOutput", "VBitrate"): "2500",
+    ("SimpleOutput", "ABitrate"): "160",
+    ("SimpleOutput", "StreamEncoder"): "x264",
+    ("SimpleOutput", "Preset"): "veryfast",
+    ("SimpleOutput", "UseAdvanced"): "false",
+    ("SimpleOutput", "x264Settings"): None,
+    ("SimpleOutput", "FilePath"): None,
+    ("SimpleOutput", "RecFormat"): "mkv",
+    ("SimpleOutput", "RecFormat2"): None,
+    ("SimpleOutput", "RecQuality"): "Stream",
+    ("SimpleOutput", "RecRB"): "false",
+    ("SimpleOutput", "RecRBTime"): "20",
+    ("AdvOut", "Encoder"): "obs_x264",
+    ("AdvOut", "RecEncoder"): "none",
+    ("AdvOut", "TrackIndex"): "1",
+    **{("AdvOut", f"Track{n}Bitrate"): "160" for n in TRACKS},
+    **{("AdvOut", f"Track{n}Name"): None for n in TRACKS},
+    ("AdvOut", "RecFilePath"): None,
+    ("AdvOut", "RecFormat"): "mkv",
+    ("AdvOut", "RecFormat2"): None,
+    ("AdvOut", "RecTracks"): "1",
+    ("AdvOut", "RecRB"): "false",
+    ("AdvOut", "RecRBTime"): "20",
+    ("Audio", "SampleRate"): "48000",
+    ("Audio", "ChannelSetup"): "Stereo",
+}
+"""OBS 29.0.2's own (GetProfileParameter), for a profile of which only the files are there. Directories are the
+user's."""
+
+PARAMETERS = tuple(DEFAULTS)
+"""What an import asks for."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What an OBS holds. `parameters`: of the profile, each with its default; `more`: others that its file sets.
+    `service`: {"type", "settings", "secrets": [names]}. `active`: the outputs that run."""
+
+    studio: Mapping[str, Any]
+    profile: str = ""
+    collection: str = ""
+    parameters: Mapping[Parameter, tuple[str | None, str | None]] = field(default_factory=dict)
+    more: Mapping[Parameter, str] = field(default_factory=dict)
+    encoders: Mapping[str, Json] = field(default_factory=dict)
+    service: Json | None = None
+    active: frozenset[str] = frozenset()
+    version: tuple[int, ...] = ()
+
+    def value(self, section: str, name: str) -> str | None:
+        return self.parameters.get((section, name), (None, None))[0]
+
+    def is_set(self, parameter: Parameter) -> bool:
+        value, default = self.parameters.get(parameter, (None, None))
+        return bool(value) and value != default
+
+    @property
+    def section(self) -> str:
+        """Of the output mode."""
+        return "AdvOut" if self.value("Output", "Mode") == "Advanced" else "SimpleOutput"
