@@ -300,7 +300,8 @@ class Director:
         client = self.client()
         session = self._session
         assert session is not None, "there is a connection"
-        desired = self.document()
+        # what a flow writes and where a window is now is as declared; what an operator has switched is not
+        desired = self._with_texts(self._windows.over(self.document()))
         studio = session.read(desired)
         session.outputs.look()
         return inventory(client, self._files, studio, parameters) | {
