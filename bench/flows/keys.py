@@ -51,11 +51,11 @@ def figures(directory: Path, quick: bool) -> Iterator[Figure]:
     began = time.monotonic()
     first: tuple[int, int] | None = None
     last = (0, 0)
-    pause = 0.0
+    pause = cpu = 0.0
     while True:
         observed = one.observed()
         seen = observed["sources"]["in"]["messages"]
-        pause = max(pause, observed["longest_pause"])
+        pause, cpu = max(pause, observed["longest_pause"]), max(cpu, observed["longest_pause_cpu"])
         size = resident(one.process.pid)
         if first is None and seen > keys // 20:
             first = (seen, size)
@@ -72,4 +72,5 @@ def figures(directory: Path, quick: bool) -> Iterator[Figure]:
     assert results == keys + more, f"{results} results of {keys + more} keys"
     yield Figure(f"{keys / 1e6:.0f}M keys in a window", (last[1] - first[1]) / (last[0] - first[0]), "B/key", "< 250 B")
     yield Figure("longest pause meanwhile", pause * 1000, "ms", "< 100 ms")
+    yield Figure("the longest in CPU time of the flow's thread", cpu * 1000, "ms", "< 100 ms")
     yield Figure("messages a second, each of another key, with its result", (keys + more) / passed / 1e6, "M/s")

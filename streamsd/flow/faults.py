@@ -69,6 +69,9 @@ def explain(fault: BaseException) -> tuple[str, str]:
 
 def dead(fault: BaseException, raw: Any, source: str = "") -> Dead:
     """The dead letter of a message or row that raised `fault`."""
+    # The traceback holds the loop's frame, that its list of faults, and that the fault: a whole batch would be kept
+    # until the collector comes, which is seldom.
+    fault.__traceback__ = fault.__context__ = fault.__cause__ = None
     reason, message = explain(fault)
     if not isinstance(raw, bytes):
         try:

@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeAlias
 
+from streamsd.flow.big import Growth, uncollected
 from streamsd.flow.stored import dump, load
-from streamsd.flow.windows import Group, Panes, State, Work
+from streamsd.flow.windows import SHARDS, Group, Panes, State, Work, shard_of
 
 Take: TypeAlias = "Callable[[dict[Hashable, int], list[Any], Iterable[tuple[Hashable, State]]], None]"
 """(index, cells, partial states): put the states in, or join them with what is there."""
@@ -21,18 +22,25 @@ Take: TypeAlias = "Callable[[dict[Hashable, int], list[Any], Iterable[tuple[Hash
 class Pane:
     """`cells`: the states in the order of `index`, each as many cells as it has slots."""
 
-    __slots__ = ("cells", "index")
+    __slots__ = ("cells", "growth", "index")
 
     def __init__(self) -> None:
         self.index: dict[Hashable, int] = {}
-        self.cells: list[Any] = []
+        self.cells: list[Any] = uncollected([])
+        self.growth = Growth()
 
     @classmethod
     def of(cls, keys: list[Hashable], cells: list[Any], width: int) -> Pane:
         made = cls()
         made.index = {key: place * width for place, key in enumerate(keys)}
-        made.cells = cells
+        made.cells = uncollected(cells)
+        made.growth = Growth(len(keys))
         return made
+
+    def take(self, take: Take, items: Iterable[tuple[Hashable, State]]) -> None:
+        take(self.index, self.cells, items)
+        if len(self.index) >= self.growth.at:
+            self.growth.grow(self.index, shard_of(next(iter(self.index))), SHARDS)
 
     def plain(self) -> tuple[list[Hashable], list[Any]]:
         return list(self.index), self.cells
@@ -74,7 +82,7 @@ class PaneShard:
             pane = self._panes.get(number)
             if pane is None:
                 pane = self._panes[number] = Pane()
-            self._take(pane.index, pane.cells, items)
+            pane.take(self._take, items)
         if work.close is not None:
             self._close(work.since, work.close)
         return []
@@ -130,7 +138,7 @@ class PaneShard:
             if pane is not None:
                 cells = pane.cells
                 states = ((key, copy(cells[at : at + width])) for key, at in pane.index.items())
-                self._take(made.index, made.cells, states)
+                made.take(self._take, states)
         return made
 
     # --- state

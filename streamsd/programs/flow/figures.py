@@ -86,6 +86,8 @@ class Figures:
     patched: int = 0
     pauses: Pauses = field(default_factory=Pauses)
     """Between two looks at the sources: for so long nothing was taken in."""
+    work: Pauses = field(default_factory=Pauses)
+    """The same in CPU time of the flow's thread: where it is much less, the host or a disk held the flow up."""
 
     def bury(self, reasons: Mapping[str, int]) -> None:
         for reason, count in reasons.items():
@@ -111,5 +113,6 @@ class Figures:
             "epochs": self.epochs,
             "epoch_age": round(time.monotonic() - self.stored_at, 3),
             "longest_pause": round(self.pauses.longest(), 4),
+            "longest_pause_cpu": round(self.work.longest(), 4),
             "patched": self.patched,
         }

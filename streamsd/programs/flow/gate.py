@@ -37,7 +37,8 @@ class Gate:
         self._bucket.spend(len(chunk.messages), size)
         figures.messages.count += len(chunk.messages)
         figures.bytes += size
-        chunk, letters = self._sized(chunk, longest)
+        # Together they are seldom as long as one may be.
+        chunk, letters = self._sized(chunk, longest) if size > longest else (chunk, [])
         chunk, excess = self._shares.admit(chunk, now)
         figures.limited += len(excess)
         if excess and self._shares.dead:
@@ -46,7 +47,7 @@ class Gate:
 
     def _sized(self, chunk: Chunk, longest: int) -> tuple[Chunk, list[Dead]]:
         """Without messages that are too long."""
-        if not chunk.messages or max(map(len, chunk.messages)) <= longest:
+        if max(map(len, chunk.messages)) <= longest:
             return chunk, []
         fits = [len(message) <= longest for message in chunk.messages]
         words = f"longer than {longest} bytes"

@@ -109,6 +109,7 @@ class _Part(StatefulSourcePartition[Any, Any]):
         self._store_takes = 0.0
         """Seconds from the end of an epoch until it is stored, of late."""
         self._looked = time.monotonic()
+        self._worked: float | None = None
 
     def next_batch(self) -> Iterable[Any]:
         with self._engine.inside():
@@ -117,8 +118,11 @@ class _Part(StatefulSourcePartition[Any, Any]):
     def _next_batch(self) -> Iterable[Any]:
         engine = self._engine
         now = time.monotonic()
+        worked = time.thread_time()
         engine.figures.pauses.take(now, now - self._looked)
-        self._looked = now
+        if self._worked is not None:
+            engine.figures.work.take(now, worked - self._worked)
+        self._looked, self._worked = now, worked
         if self._taken:
             self._taken = False
             self._store_takes += 0.2 * (now - self._epoch_began - self._store_takes)
@@ -194,7 +198,7 @@ class _Shard(StatefulBatchLogic[Any, Any, Any]):
             self._drains()
 
     def _begin(self, floor: int | None = None) -> KeptShard:
-        self._shard = self._engine.shard(str(self._number))
+        self._shard = self._engine.shard(self._number)
         self._meeting = self._engine.meeting(self._shard, floor)
         return self._shard
 

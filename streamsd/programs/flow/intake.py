@@ -69,7 +69,7 @@ class Inbox:
     def __init__(self, messages: int = 50_000, size: int = 32 * 1024 * 1024) -> None:
         self._most, self._most_bytes = messages, size
         self._lock = threading.Lock()
-        self._batches: deque[tuple[str, list[bytes], list[Any] | None, Any]] = deque()
+        self._batches: deque[tuple[str, list[bytes], list[Any] | None, Any, int]] = deque()
         self._count = 0
         self._bytes = 0
         self._was_full = False
@@ -83,7 +83,7 @@ class Inbox:
         """Returns whether there is room for more."""
         size = sum(map(len, messages))
         with self._lock:
-            self._batches.append((partition, messages, metas, token))
+            self._batches.append((partition, messages, metas, token, size))
             self._count += len(messages)
             self._bytes += size
             full = self._count >= self._most or self._bytes >= self._most_bytes
@@ -107,16 +107,17 @@ class Inbox:
         room = False
         with self._lock:
             while self._batches and most > 0:
-                partition, messages, metas, token = self._batches.popleft()
+                partition, messages, metas, token, size = self._batches.popleft()
                 if len(messages) > most:
                     rest = messages[most:], metas[most:] if metas is not None else None
-                    self._batches.appendleft((partition, *rest, token))
                     messages, metas = messages[:most], metas[:most] if metas is not None else None
+                    whole, size = size, sum(map(len, messages))
+                    self._batches.appendleft((partition, *rest, token, whole - size))
                 elif token is not None:
                     self._taken.append(token)
                 most -= len(messages)
                 self._count -= len(messages)
-                self._bytes -= sum(map(len, messages))
+                self._bytes -= size
                 out.append(Chunk(partition, messages, metas))
             if self._was_full and self._count < self._most // 2 and self._bytes < self._most_bytes // 2:
                 self._was_full = False

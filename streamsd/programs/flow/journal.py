@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from struct import Struct
 
+from streamsd.programs.flow.durable import sync_directory
+
 _HEAD = Struct("<II")
 """Of a record: its length and its CRC-32."""
 _WRITERS = 8
+_TOGETHER = 8
+"""Files that one writer syncs: to hand each over by itself costs the flow's thread 2 ms."""
 
 
 class JournalDamaged(Exception):
@@ -27,18 +32,16 @@ class JournalDamaged(Exception):
 class Journal:
     """One file. The first record is a whole state, the others are changes."""
 
-    def __init__(self, path: Path, fd: int, length: int, base: int) -> None:
+    def __init__(self, path: Path, fd: int, length: int) -> None:
         self.path = path
         self.length = length
-        self.base = base
-        """Bytes of the first record."""
         self._fd = fd
         self._waiting: list[bytes] = []
 
     @classmethod
     def begin(cls, path: Path, state: bytes) -> Journal:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        made = cls(path, fd, 0, _HEAD.size + len(state))
+        made = cls(path, fd, 0)
         made.add(state)
         return made
 
@@ -57,7 +60,7 @@ class Journal:
         except BaseException:
             os.close(fd)
             raise
-        return cls(path, fd, length, _HEAD.size + len(records[0])), records
+        return cls(path, fd, length), records
 
     def add(self, record: bytes) -> None:
         """Write a record with the next `write`."""
@@ -107,12 +110,19 @@ class JournalRoom:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._pool = ThreadPoolExecutor(_WRITERS, thread_name_prefix="journal")
+        self._unsynced: list[Journal] = []
         self._syncing: list[Future[None]] = []
+        self._new = False
+        """A file was made whose name may not be on the disk."""
         self._compacted = False
         self._opened: list[Journal] = []
+        self._before: dict[int, list[Path]] | None = None
 
-    def begin(self, shard: str, number: int, state: bytes) -> Journal:
-        self.directory.mkdir(mode=0o700, exist_ok=True)
+    def begin(self, shard: int, number: int, state: bytes) -> Journal:
+        if not self.directory.exists():
+            self.directory.mkdir(mode=0o700)
+            sync_directory(self.directory.parent)
+        self._new = True
         return self._held(Journal.begin(self.directory / f"{shard}-{number}.journal", state))
 
     def resume(self, name: str, length: int) -> tuple[Journal, list[bytes]]:
@@ -124,17 +134,33 @@ class JournalRoom:
         self._opened = [*(one for one in self._opened if not one.closed), journal]
         return journal
 
-    def sweep(self, shard: str, keep: str | None) -> int:
-        """Remove a shard's files but that one. Returns a number greater than theirs."""
+    def sweep(self, shard: int, keep: str | None) -> int:
+        """Remove the files that a shard had when the process began, but that one. Returns a number greater than
+        theirs."""
         number = 0
-        for path in self.directory.glob(f"{shard}-*.journal"):
+        for path in self._found().pop(shard, ()):
             number = max(number, int(path.stem.rpartition("-")[2]) + 1)
             if path.name != keep:
-                path.unlink()
+                path.unlink(missing_ok=True)
         return number
 
+    def _found(self) -> dict[int, list[Path]]:
+        """What was there at the start, looked at once: 64 looks at 64 files are a pause."""
+        if self._before is None:
+            self._before = defaultdict(list)
+            for path in self.directory.glob("*-*.journal"):
+                self._before[int(path.stem.partition("-")[0])].append(path)
+        return self._before
+
     def sync(self, journal: Journal) -> None:
-        self._syncing.append(self._pool.submit(journal.sync))
+        self._unsynced.append(journal)
+        if len(self._unsynced) == _TOGETHER:
+            self._begin_sync()
+
+    def _begin_sync(self) -> None:
+        journals, self._unsynced = self._unsynced, []
+        if journals:
+            self._syncing.append(self._pool.submit(_sync, journals))
 
     def may_compact(self) -> bool:
         """Once an epoch, so that not all shards write themselves anew at the same time."""
@@ -144,6 +170,10 @@ class JournalRoom:
     def settle(self) -> None:
         """Wait for what is being synced: an epoch ends. OSError when the disk failed."""
         self._compacted = False
+        self._begin_sync()
+        if self._new:
+            self._new = False
+            self._syncing.append(self._pool.submit(sync_directory, self.directory))
         syncing, self._syncing = self._syncing, []
         for one in syncing:
             one.result()
@@ -152,3 +182,8 @@ class JournalRoom:
         self._pool.shutdown()
         for journal in self._opened:
             journal.close()
+
+
+def _sync(journals: list[Journal]) -> None:
+    for journal in journals:
+        journal.sync()

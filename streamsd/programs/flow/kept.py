@@ -10,20 +10,26 @@ from streamsd.flow.stored import dump, load
 from streamsd.programs.flow.journal import Journal, JournalDamaged, JournalRoom
 
 _JOURNAL_FROM = 1024
-"""States from which on a shard is journalled: 64 such shards are written whole in some 20 ms."""
+"""States from which on the first shard is journalled: 64 such shards are written whole in some 20 ms."""
+_APART = 16
+"""States more from which on the next shard is: to begin 64 journals at once takes longer."""
 _JOURNAL_TO = 256
 _SLACK = 1 << 20
+"""Bytes that a journal may have beyond some times what its shard's state would take."""
 
 
 class KeptShard:
-    """`name`: of the shard, among those of the flow. Calls come from the flow's thread."""
+    """`place`: the shard's number, among those of the flow. Calls come from the flow's thread."""
 
-    def __init__(self, shard: Shard, room: JournalRoom, name: str) -> None:
+    def __init__(self, shard: Shard, room: JournalRoom, place: int) -> None:
         self._shard = shard
         self._room = room
-        self._name = name
+        self._place = place
+        self._from = _JOURNAL_FROM + _APART * place
         self._journal: Journal | None = None
         self._number = -1
+        self._each = 0.0
+        """Bytes that one state took when the journal began."""
         self._old: list[tuple[int, Journal]] = []
         """Journals that were left, and at which snapshot: an older epoch may still need them."""
         self._snapshots = 0
@@ -38,7 +44,7 @@ class KeptShard:
             # Before it takes effect: partial states become part of ours, and change.
             self._journal.add(dump((True, work.plain())))
         said = self._shard.apply(work)
-        if self._journal is None and self._shard.size() >= _JOURNAL_FROM:
+        if self._journal is None and self._shard.size() >= self._from:
             # Not with the next snapshot: then all shards would begin theirs at once.
             self._begin()
         return [*said, *self.drain()] if self._shard.due else said
@@ -60,7 +66,10 @@ class KeptShard:
             self._leave(journal)
             self._journal = None
             return self._shard.state()
-        if journal.length > 2 * journal.base + _SLACK and self._room.may_compact():
+        # Not by what it began with: it then was small, and would be written anew though nothing in it is superseded.
+        # What is being said is soon gone, and need not be written first.
+        most = (4 if self._shard.due else 2) * size * self._each + _SLACK
+        if journal.length > most and self._room.may_compact():
             self._leave(journal)
             journal = self._begin()
         length = journal.write()
@@ -76,6 +85,7 @@ class KeptShard:
         self._journal, (base, *changes) = self._room.resume(name, length)
         try:
             self._shard.restore(base)
+            self._each = len(base) / max(1, self._shard.size())
             for change in changes:
                 work, plain = load(change)
                 if work:
@@ -84,12 +94,14 @@ class KeptShard:
                     self._shard.drain(plain)
         except (ValueError, EOFError, TypeError) as fault:
             raise JournalDamaged(f"{name}: {fault}") from fault
-        self._number = self._room.sweep(self._name, name)
+        self._number = self._room.sweep(self._place, name)
 
     def _begin(self) -> Journal:
         if self._number < 0:
-            self._number = self._room.sweep(self._name, None)
-        self._journal = self._room.begin(self._name, self._number, self._shard.state())
+            self._number = self._room.sweep(self._place, None)
+        state = self._shard.state()
+        self._each = len(state) / max(1, self._shard.size())
+        self._journal = self._room.begin(self._place, self._number, state)
         self._number += 1
         return self._journal
 

@@ -6,12 +6,12 @@ ends, and leave there what it had written.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from streamsd.flow.stored import dump, load
+from streamsd.programs.flow.durable import replace_file
 
 
 class Origins:
@@ -30,13 +30,7 @@ class Origins:
     def keep(self, part: str, position: Any) -> None:
         """Before anything is written. OSError when it cannot be kept."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._path(part)
-        new = path.with_suffix(".new")
-        with new.open("wb") as file:
-            file.write(dump(position))
-            file.flush()
-            os.fdatasync(file.fileno())
-        os.replace(new, path)
+        replace_file(self._path(part), dump(position))
 
     def _path(self, part: str) -> Path:
         return self._directory / f"{quote(part, safe=' ')}.position"

@@ -37,8 +37,8 @@ class Outlet(ABC):
         """Let go of everything."""
 
 
-class RetiredOutlet(Outlet):
-    """The place of a sink that the flow had before: its position stays in the stored state."""
+class SilentOutlet(Outlet):
+    """In the place of a sink that the flow had before, whose position stays in the stored state, or of none at all."""
 
     def __init__(self) -> None:
         self._position: Any = None

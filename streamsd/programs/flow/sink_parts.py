@@ -7,6 +7,8 @@ from streamsd.flow.plan import FlowPlan
 
 DEAD = "dead"
 """The dead letters: written by the first process."""
+_NONE = "none"
+"""Of a process that writes to no sink: there too the end of an epoch is told."""
 
 
 def part_of(layout: Layout, sink: str, process: int) -> str:
@@ -27,6 +29,12 @@ def writer_of(layout: Layout, part: str) -> int:
 
 
 def parts_of(layout: Layout, plan: FlowPlan, process: int) -> list[str]:
-    """The parts that a process writes."""
+    """The parts that a process writes; at least one."""
     names = [name for name in plan.sinks if layout.sink(name) in (None, process)]
-    return [*([DEAD] if process == 0 else []), *(part_of(layout, name, process) for name in names)]
+    parts = [*([DEAD] if process == 0 else []), *(part_of(layout, name, process) for name in names)]
+    return parts or [f"{_NONE}@{process}"]
+
+
+def is_none(part: str) -> bool:
+    """Whether nothing is written there."""
+    return part.startswith(f"{_NONE}@")

@@ -16,6 +16,7 @@ from bytewax.recovery import init_db_dir
 
 from streamsd.flow.checks import SHAPE_FILE, changed_words, fits
 from streamsd.flow.spec.flow import FlowSpec
+from streamsd.programs.flow.durable import replace_file
 
 
 class Mismatch(Exception):
@@ -78,7 +79,7 @@ class Store:
                 f"{words}: the state that is stored does not fit; "
                 f"set recovery.generation to {generation + 1} to begin with an empty state"
             )
-        self._replace(written, shape)
+        replace_file(written, shape.encode())
         if not any(self.recovery.glob("part-*.sqlite3")):
             init_db_dir(self.recovery, 1)  # type: ignore[no-untyped-call]  # a compiled module without types
 
@@ -111,10 +112,4 @@ class Store:
             return without
 
     def _write(self, name: str, value: Any) -> None:
-        self._replace(self.recovery / name, json.dumps(value))
-
-    @staticmethod
-    def _replace(path: Path, text: str) -> None:
-        part = path.with_suffix(".part")
-        part.write_text(text)
-        os.replace(part, path)
+        replace_file(self.recovery / name, json.dumps(value).encode())

@@ -7,7 +7,7 @@ from typing import Any
 
 from streamsd.core.report import JsonValue
 
-_GREATEST = frozenset({"epoch_age", "time_left"})
+_GREATEST = frozenset({"epoch_age", "longest_pause", "longest_pause_cpu", "time_left"})
 _LEAST = frozenset({"epochs", "patched"})
 
 

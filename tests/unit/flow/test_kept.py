@@ -61,6 +61,7 @@ def plain(said: list[Any]) -> list[Any]:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "_JOURNAL_FROM", 3)
+    monkeypatch.setattr(kept, "_APART", 0)
     monkeypatch.setattr(kept, "_JOURNAL_TO", 1)
     monkeypatch.setattr(kept, "_SLACK", 200)
     monkeypatch.setattr(kept, "PIECE", 2)
@@ -85,7 +86,7 @@ def test_a_shard_killed_at_any_moment_says_what_one_says_that_went_on(
             expected += shard.apply(work)
             while shard.due:
                 expected += shard.drain(PIECE)
-        assert plain(survivor(tmp_path, new, str(number), todo, rnd)) == plain(expected)
+        assert plain(survivor(tmp_path, new, number, todo, rnd)) == plain(expected)
     assert len(list(tmp_path.iterdir())) <= 3 * len(by_shard), "journals that nobody needs are removed"
 
 
@@ -94,10 +95,10 @@ def fresh(todo: list[Any]) -> list[Any]:
     return copy.deepcopy(todo)
 
 
-def survivor(directory: Path, new: Any, name: str, todo: list[Any], rnd: random.Random) -> list[Any]:
+def survivor(directory: Path, new: Any, number: int, todo: list[Any], rnd: random.Random) -> list[Any]:
     """What was said up to each stored state, by shards that were killed in between."""
     room = JournalRoom(directory)
-    shard = KeptShard(new(), room, name)
+    shard = KeptShard(new(), room, number)
     stored: tuple[Any, int, list[Any]] = (None, 0, [])
     said: list[Any] = []
     at = 0
@@ -112,7 +113,9 @@ def survivor(directory: Path, new: Any, name: str, todo: list[Any], rnd: random.
             stored = (shard.snapshot(), at, list(said))
             room.settle()
         elif rnd.random() < 0.1:
-            shard = KeptShard(new(), room, name)
+            room.close()
+            room = JournalRoom(directory)
+            shard = KeptShard(new(), room, number)
             state, at, before = stored
             said, pending = list(before), fresh(todo)
             if state is not None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from streamsd.flow.checks import check_processes
+from streamsd.flow.compiler import compile_flow
 from streamsd.flow.layout import Layout
 from streamsd.flow.spec import FlowSpec
+from streamsd.flow.standing import Standing
+from streamsd.programs.flow.sink_parts import DEAD, is_none, parts_of
 
 FILES = {name: {"file": {"path": name}} for name in "abc"}
 WINDOW = {"window": {"tumbling": "1s", "key": "k", "emit": {"n": "count()"}}}
@@ -23,6 +27,15 @@ def test_sources_and_sinks_are_spread():
     assert [layout.sources(process) for process in range(2)] == [["a", "c"], ["b"]]
     assert (layout.owner("b", ""), layout.owner("gone", "")) == (1, -1)
     assert layout.sink("out") == 1
+
+
+def test_the_end_of_an_epoch_is_told_in_every_process():
+    """At a sink's part the journals of a process are waited for."""
+    made = spec(processes=3)
+    plan = compile_flow(made, Standing(Path()), Path())
+    parts = [parts_of(Layout(made), plan, process) for process in range(3)]
+    assert parts == [[DEAD], ["none@1"], ["sink out"]]
+    assert [is_none(part) for own in parts for part in own] == [False, True, False]
 
 
 def test_partitions_are_divided_and_brokers_written_to_by_all():
