@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.figures import Figure, report
-from bench.flows import ends, keys, latency, memory, processes, soak, start, stock
+from bench.flows import ends, kafka, keys, latency, memory, processes, soak, start, stock
 
 PARTS: dict[str, Callable[[Path, bool], Iterator[Figure]]] = {
     "memory": memory.figures,
@@ -23,6 +23,7 @@ PARTS: dict[str, Callable[[Path, bool], Iterator[Figure]]] = {
     "start": start.figures,
     "latency": latency.figures,
     "ends": ends.figures,
+    "kafka": kafka.figures,
     "soak": soak.figures,
     "processes": processes.figures,
 }

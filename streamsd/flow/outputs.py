@@ -134,6 +134,13 @@ def _addressed(one: records.Encode, parts: int, most: int | None = None) -> Enco
     """`most`: bytes of message and key, which is the last part of an address."""
 
     def encode(rows: list[Any]) -> Encoded:
+        try:
+            made: list[Any] = [(*item[:parts], one(item[parts])) for item in rows]
+            return Batch(len(made), items=made), []
+        except ROW_ERRORS:
+            return apart(rows)
+
+    def apart(rows: list[Any]) -> Encoded:
         made: list[Any] = []
         faults: list[tuple[BaseException, Any]] = []
         for item in rows:

@@ -8,6 +8,7 @@ from streamsd.core.diagnostics import FieldPath, name_hint
 from streamsd.flow.compiler.draft import Draft
 from streamsd.flow.expressions.source import ExpressionError
 from streamsd.flow.expressions.template import compile_template
+from streamsd.flow.faults import RowFault
 from streamsd.flow.loops import LoopBuilder
 from streamsd.flow.outputs import ADDRESSED, MESSAGES, TEXTS, address_check, encoder_of, most_of
 from streamsd.flow.plan import SinkPlan
@@ -75,9 +76,16 @@ class SinksCompiler:
                 codes.append("None")
                 continue
             here = (*path, sink.transport, name)
+            check = address_check(sink.transport, name)
             try:
+                if "{" not in text and "}" not in text:  # the same for every result: checked once, and here
+                    codes.append(repr(check(text)))
+                    continue
                 made = compile_template(text, builder.row, builder.pool).code
-                codes.append(f"{builder.pool.constant(address_check(sink.transport, name))}({made})")
+                codes.append(f"{builder.pool.constant(check)}({made})")
+            except RowFault as fault:
+                self.draft.wrong("flow-sink", here, str(fault))
+                codes.append("None")
             except ExpressionError as fault:
                 builder.steps.fault(here, fault, text)
                 codes.append("None")

@@ -154,6 +154,7 @@ def test_all_faults_are_told_in_one_go_and_none_twice(tmp_path):
             "sinks.x.steps[0]",
             "not in a sink's",
         ),
+        ({"sink": {"mqtt": {"topic": "rooms/#"}}}, "sink.mqtt.topic", "not a topic of mqtt"),
         ({"sink": {"mqtt": {"topic": "rooms/{rom}"}}}, "sink.mqtt.topic", "unknown field 'rom'"),
         ({"sink": {"mqtt": {"topic": "rooms/{room"}}}, "sink.mqtt.topic", "a brace is not closed"),
         ({"sink": {"mqtt": {"topic": "rooms/{hum}"}}}, "sink.mqtt.topic", "may be null"),

@@ -39,28 +39,32 @@ class KafkaOutlet(Outlet):
                 "queue.buffering.max.messages": 200_000,
                 # Until the flow is told to stop: a message that timed out would be out of order.
                 "message.timeout.ms": 0,
+                # A call for each record that went well costs more than producing it.
+                "delivery.report.only.error": True,
+                "on_delivery": self._on_failure,
                 "error_cb": self._complaints,
             }
         )
 
-    def _on_delivery(self, fault: Any, record: Any) -> None:
-        if fault is not None:
-            self.fault = f"{record.topic()}: {_words(fault)}"
-            self._failed.append((record.topic(), record.key(), record.value()))
-        else:
-            self._complaints.mended()
-            self.fault = ""
+    def _on_failure(self, fault: Any, record: Any) -> None:
+        self.fault = f"{record.topic()}: {_words(fault)}"
+        self._failed.append((record.topic(), record.key(), record.value()))
 
     def write(self, batch: Batch) -> None:
+        produce = self._producer.produce
         for topic, key, value in batch.items:
-            self._produce(topic, key, value)
+            try:
+                produce(topic, value, key)
+            except (BufferError, KafkaException):
+                self._produce(topic, key, value)
         self._producer.poll(0)
 
     def _produce(self, topic: str, key: Any, value: bytes) -> None:
+        """Until it is taken."""
         backoff = Backoff(0.2, 10.0)
         while True:
             try:
-                self._producer.produce(topic, value, key, on_delivery=self._on_delivery)
+                self._producer.produce(topic, value, key)
                 return
             except BufferError:
                 # The queue is full: deliveries make room.
@@ -79,6 +83,8 @@ class KafkaOutlet(Outlet):
         while True:
             left = self._producer.flush(0.1)
             if not left and not self._failed:
+                self._complaints.mended()
+                self.fault = ""
                 return None
             self._complain()
             self._place.life.pause(0.2 if self._failed else 0.0)

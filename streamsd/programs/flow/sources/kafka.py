@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, TopicPartition
 
@@ -65,32 +65,29 @@ class KafkaIntake(Intake):
 
     def poll(self, most: int) -> list[Chunk]:
         self.look()
-        by_partition: dict[str, tuple[list[bytes], list[Any]]] = {}
+        by_partition: dict[tuple[str, int], list[Any]] = {}
         for record in self.consumer.consume(most, timeout=0):
             error = record.error()
             if error is not None:
                 self.fault = error.str()
                 continue
-            name = f"{record.topic()}/{record.partition()}"
+            at = (record.topic(), record.partition())
+            if at in by_partition:
+                by_partition[at].append(record)
+            else:
+                by_partition[at] = [record]
+        chunks = []
+        for (topic, number), records in by_partition.items():
+            name = f"{topic}/{number}"
             if name not in self.assigned:
-                continue  # it went to another member a moment ago, who is given the record
-            messages, metas = by_partition.setdefault(name, ([], []))
-            messages.append(record.value() or b"")
-            key = record.key()
-            metas.append(
-                {
-                    "topic": record.topic(),
-                    "partition": str(record.partition()),
-                    "offset": str(record.offset()),
-                    **({"key": key.decode(errors="replace")} if key is not None else {}),
-                }
-            )
-            self.offsets[name] = record.offset() + 1
-        if by_partition:
+                continue  # it went to another member a moment ago, who is given the records
+            self.offsets[name] = records[-1].offset() + 1
+            chunks.append(Chunk(name, [record.value() or b"" for record in records], _Metas(records)))
+        if chunks:
             self.mended()
         elif self.complaints.lost:
             self.fault = self.complaints.lost
-        return [Chunk(name, messages, metas) for name, (messages, metas) in by_partition.items()]
+        return chunks
 
     def mended(self) -> None:
         self.complaints.mended()
@@ -201,3 +198,33 @@ def part_of(name: str, offset: int) -> TopicPartition:
     """The inverse, at an offset."""
     topic, _, number = name.rpartition("/")
     return TopicPartition(topic, int(number), offset)
+
+
+class _Metas(Sequence[dict[str, str]]):
+    """What records say beside their values, made only when it is asked for: most flows ask for none of it."""
+
+    __slots__ = ("_records",)
+
+    def __init__(self, records: Sequence[Any]) -> None:
+        self._records = records
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, place: int) -> dict[str, str]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> _Metas: ...
+
+    def __getitem__(self, place: int | slice) -> dict[str, str] | _Metas:
+        if isinstance(place, slice):
+            return _Metas(self._records[place])
+        record = self._records[place]
+        key = record.key()
+        return {
+            "topic": record.topic(),
+            "partition": str(record.partition()),
+            "offset": str(record.offset()),
+            **({"key": key.decode(errors="replace")} if key is not None else {}),
+        }
