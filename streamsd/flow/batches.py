@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -11,14 +12,24 @@ from streamsd.flow.records import record_of
 from streamsd.flow.spec.steps import Batch
 
 
+@dataclass
+class _Waiting:
+    """`bytes`: as JSON, where that is limited. `since`: when the first one came, in microseconds."""
+
+    rows: list[Any] = field(default_factory=list)
+    bytes: int = 0
+    since: int = 0
+
+
 class Batcher:
-    """`closing`: nothing more comes, so that what waits is due. `state` and `restore` carry it over a restart."""
+    """Before a window each partition of a source has batches of its own: the times in one are then those of one
+    partition, and the watermark stays what it is. Elsewhere there is one, for the partition "".
+
+    `closing`: nothing more comes, so that what waits is due. `state` and `restore` carry it over a restart."""
 
     def __init__(self) -> None:
         self.closing = False
-        self._waiting: list[Any] = []
-        self._bytes = 0
-        self._since = 0
+        self._waiting: dict[str, _Waiting] = {}
 
     def change(self, spec: Batch) -> None:
         """What the profile says now. It may change while messages wait."""
@@ -27,9 +38,10 @@ class Batcher:
         self._micros = round(spec.time.seconds * 1e6) if spec.time is not None else None
         self._record = record_of([spec.as_])
 
-    def take(self, rows: list[Any], now: int, dead: list[tuple[BaseException, Any]]) -> list[Any]:
+    def take(self, rows: list[Any], now: int, dead: list[tuple[BaseException, Any]], partition: str = "") -> list[Any]:
         """Take rows in; what is full, or old enough at `now` (microseconds), comes out."""
         out: list[Any] = []
+        held = self._waiting.setdefault(partition, _Waiting())
         for row in rows:
             try:
                 plain = msgspec.to_builtins(row)
@@ -37,30 +49,32 @@ class Batcher:
             except ROW_ERRORS as fault:
                 dead.append((fault, row))
                 continue
-            if self._size is not None and self._waiting and self._bytes + size > self._size:
-                out.append(self._one())
-            if not self._waiting:
-                self._since = now
-            self._waiting.append(plain)
-            self._bytes += size
-            if len(self._waiting) >= self._count:
-                out.append(self._one())
-        if self.due(now):
-            out.append(self._one())
+            if self._size is not None and held.rows and held.bytes + size > self._size:
+                out.append(self._one(held))
+            if not held.rows:
+                held.since = now
+            held.rows.append(plain)
+            held.bytes += size
+            if len(held.rows) >= self._count:
+                out.append(self._one(held))
+        if self._is_due(held, now):
+            out.append(self._one(held))
         return out
 
-    def due(self, now: int) -> bool:
-        """Whether what waits is to be sent on, though it is not full."""
-        old = self._micros is not None and now - self._since >= self._micros
-        return bool(self._waiting) and (old or self.closing)
+    def due(self, now: int) -> set[str]:
+        """The partitions of which what waits is to be sent on, though it is not full."""
+        return {partition for partition, held in self._waiting.items() if self._is_due(held, now)}
 
-    def _one(self) -> Any:
-        waiting, self._waiting, self._bytes = self._waiting, [], 0
-        return self._record(waiting)
+    def _is_due(self, held: _Waiting, now: int) -> bool:
+        old = self._micros is not None and now - held.since >= self._micros
+        return bool(held.rows) and (old or self.closing)
+
+    def _one(self, held: _Waiting) -> Any:
+        rows, held.rows, held.bytes = held.rows, [], 0
+        return self._record(rows)
 
     def state(self) -> Any:
-        return self._waiting, self._bytes, self._since
+        return [(name, list(held.rows), held.bytes, held.since) for name, held in self._waiting.items() if held.rows]
 
     def restore(self, state: Any) -> None:
-        waiting, self._bytes, self._since = state
-        self._waiting = list(waiting)
+        self._waiting = {name: _Waiting(list(rows), size, since) for name, rows, size, since in state}

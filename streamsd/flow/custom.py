@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,6 +14,7 @@ import msgspec
 
 from streamsd.core.diagnostics import FieldPath, Problem, name_hint
 from streamsd.flow.faults import ROW_ERRORS, RowFault
+from streamsd.flow.memory import Outside
 from streamsd.flow.records import struct_of
 from streamsd.flow.standing import Files
 from streamsd.flow.types import Type
@@ -25,32 +28,46 @@ _RELATIVE = "paths are relative to the file of the flow"
 class CustomBatch:
     """Calls an operator's own function with a batch of mappings."""
 
-    def __init__(self, function: Function, schema: Mapping[str, Type] | None) -> None:
+    def __init__(self, function: Function, schema: Mapping[str, Type] | None, file: Path, outside: Outside) -> None:
         self._function = function
+        self._file = file
+        self._outside = outside
         self._struct = struct_of("Message", schema) if schema is not None else None
 
     def run(self, rows: list[Any], dead: list[tuple[BaseException, Any]]) -> list[Any]:
         if not rows:
             return []
+        self._outside.since = time.monotonic()
         try:
             made = self._function(msgspec.to_builtins(rows))
-        except Exception as fault:  # noqa: BLE001  # whatever a stranger's function raises: its batch is dead, told and kept
-            failed = RowFault("custom-failed", f"{type(fault).__name__}: {fault}")
+        # Whatever a stranger's function raises, sys.exit() too: its batch is dead, told and kept.
+        except (Exception, SystemExit) as fault:  # noqa: BLE001
+            failed = RowFault("custom-failed", f"{self._place(fault)}{type(fault).__name__}: {fault}")
             dead += [(failed, row) for row in rows]
             return []
+        finally:
+            self._outside.since = None
         if not isinstance(made, list):
-            failed = RowFault("custom-failed", f"the function returned {type(made).__name__}, not a list")
+            hint = "does it return the rows?" if made is None else "return list(…)"
+            words = f"{self._outside.name} returned {type(made).__name__}, not a list: {hint}"
+            failed = RowFault("custom-failed", words)
             dead += [(failed, row) for row in rows]
             return []
         good: list[Any] = []
         for row in made:
             try:
                 if type(row) is not dict:
-                    raise RowFault("custom-failed", f"the function returned an item of {type(row).__name__}, not dict")
+                    words = f"{self._outside.name} returned an item of {type(row).__name__}, not dict"
+                    raise RowFault("custom-failed", words)
                 good.append(row if self._struct is None else msgspec.convert(row, self._struct))
             except ROW_ERRORS as fault:
                 dead.append((fault, row))
         return good
+
+    def _place(self, fault: BaseException) -> str:
+        """Where in the operator's file it happened: `mine.py:12 f: `."""
+        frames = [frame for frame in traceback.extract_tb(fault.__traceback__) if frame.filename == str(self._file)]
+        return f"{self._file.name}:{frames[-1].lineno} {frames[-1].name}: " if frames else ""
 
 
 def function_of(file: Path, name: str, files: Files, path: FieldPath, problems: list[Problem]) -> Function:
@@ -58,7 +75,8 @@ def function_of(file: Path, name: str, files: Files, path: FieldPath, problems: 
     if files is Files.UNREAD:
         return _missing
     try:
-        names = set(_defined(ast.parse(file.read_bytes()).body))
+        tree = ast.parse(file.read_bytes())
+        names = set(_defined(tree.body))
     except OSError as fault:
         problems.append(Problem("flow-custom", f"cannot read {file}: {fault.strerror}", _RELATIVE, (*path, "file")))
         return _missing
@@ -68,7 +86,8 @@ def function_of(file: Path, name: str, files: Files, path: FieldPath, problems: 
         problems.append(Problem("flow-custom", f"{file}{line} is not Python: {words}", "", (*path, "file")))
         return _missing
     if name not in names and _ALL not in names:
-        hint = name_hint(name, [n for n in names if not n.startswith("_")], "it defines")
+        own = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        hint = name_hint(name, [n for n in own if not n.startswith("_")], "it defines")
         problems.append(Problem("flow-custom", f"{file} has no function {name!r}", hint, (*path, "function")))
         return _missing
     return _run(file, name, path, problems) if files is Files.RUN else _missing
@@ -107,8 +126,11 @@ def _run(file: Path, name: str, path: FieldPath, problems: list[Problem]) -> Fun
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as fault:  # noqa: BLE001  # a stranger's file: any fault of it is a problem of the profile
-        problems.append(Problem("flow-custom", f"{file}: {type(fault).__name__}: {fault}", "", (*path, "file")))
+    except (Exception, SystemExit) as fault:  # noqa: BLE001  # a stranger's file: any fault is a problem of the profile
+        frames = [frame for frame in traceback.extract_tb(fault.__traceback__) if frame.filename == str(file)]
+        line = f", line {frames[-1].lineno}" if frames else ""
+        hint = "what stands at the top of the file runs when the flow starts"
+        problems.append(Problem("flow-custom", f"{file}{line}: {type(fault).__name__}: {fault}", hint, (*path, "file")))
         return _missing
     function = getattr(module, name, None)
     if not callable(function):

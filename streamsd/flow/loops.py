@@ -69,6 +69,11 @@ class LoopBuilder:
             return Row.dynamic(self.writer, self.pool, "m")
         return Row.closed(self.writer, self.pool, schema, "m")
 
+    @property
+    def original(self) -> str:
+        """Code of what a message is in a dead letter: its bytes, or what a step before made of several."""
+        return "raw" if self._first else "to_builtins(raw)"
+
     def schema(self) -> dict[str, Type] | None:
         """The fields where the loop stands now; None where they are not known."""
         return None if self.row.open else self.row.types()
@@ -81,21 +86,27 @@ class LoopBuilder:
             self.steps.step(step, path)
 
     def _custom(self, custom: Custom, path: FieldPath) -> None:
-        function = self._standing.once(
-            lambda: function_of(self._base / custom.file, custom.function, self._standing.files, path, self.problems)
-        )
         schema = {name: read_type(kind) for name, kind in custom.schema_.items()} if custom.schema_ else None
+
+        def make() -> CustomBatch:
+            file, files = self._base / custom.file, self._standing.files
+            function = function_of(file, custom.function, files, path, self.problems)
+            return CustomBatch(function, schema, file, self._standing.outside(f"{custom.function} of {custom.file}"))
+
         self.append()
         self._finish_part()
-        batch = self.pool.constant(CustomBatch(function, schema).run)
+        batch = self.pool.constant(self._standing.once(make).run)
         self._next_part(f"{batch}(rows, dead)", schema)
 
-    def batch(self, spec: Batch, name: str) -> None:
-        """A step that holds messages back, named by its place among its owner's."""
+    def batch(self, spec: Batch, name: str, apart: bool) -> None:
+        """A step that holds messages back, named by its place among its owner's. `apart`: those of each partition by
+        themselves."""
         self.writer.line(f"append({self.row.written(self._record(True))})")
         self._finish_part()
         held = self.pool.constant(self._standing.batcher(name, spec).take)
-        self._next_part(f"{held}(rows, now, dead)", {spec.as_: list_of(map_of(ANY))})
+        self._next_part(
+            f"{held}(rows, now, dead, {'partition' if apart else repr('')})", {spec.as_: list_of(map_of(ANY))}
+        )
 
     def _next_part(self, code: str, schema: Mapping[str, Type] | None) -> None:
         """Another loop over the rows that the code makes of those so far."""

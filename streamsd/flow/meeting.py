@@ -29,7 +29,7 @@ class Told:
 
 def fewer(work: Iterable[tuple[int, Any]]) -> dict[int, Any]:
     """(shard, work) in order, as one work for each shard: every closing window would be a message to every shard. What
-    comes of it is the same: what was added after a window had closed does not belong to it."""
+    comes of it is the same: what was added after a window had closed says that it does not belong to it."""
     made: dict[int, Any] = {}
     for shard, later in work:
         known = made.get(shard)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any
 
 from streamsd.flow.expressions.runtime import to_str
@@ -96,6 +97,14 @@ class EveryNth:
     def take(self) -> bool:
         self._count += 1
         return self._count % self._every == 0
+
+
+@dataclass
+class Outside:
+    """Code that is not ours: what it is called, and since when it runs (monotonic seconds); None while it does not."""
+
+    name: str
+    since: float | None = None
 
 
 class Fraction:

@@ -74,14 +74,18 @@ class PaneShard:
         self._take = take
         self._copy = copy
         self._panes: dict[int, Pane] = {}
+        self._ahead: dict[tuple[int, int], Pane] = {}
+        """By pane and first window: what came where windows were closed already that are still open here, and does not
+        belong to those."""
         self._due: deque[_Due] = deque()
 
     def apply(self, work: Any) -> list[Any]:
         """Take partial states in. What closes by it is `due`, oldest first, and said by `drain`."""
-        for number, items in work.adds:
-            pane = self._panes.get(number)
-            if pane is None:
-                pane = self._panes[number] = Pane()
+        for number, first, items in work.adds:
+            if first <= max(work.since, number - self._shape.panes + 1):
+                pane = self._panes.setdefault(number, Pane())
+            else:
+                pane = self._ahead.setdefault((number, first), Pane())
             pane.take(self._take, items)
         if work.close is not None:
             self._close(work.since, work.close)
@@ -110,7 +114,8 @@ class PaneShard:
 
     def size(self) -> int:
         """States that are held."""
-        return sum(len(pane.index) for pane in self._panes.values()) + sum(len(due.pane.index) for due in self._due)
+        held = (*self._panes.values(), *self._ahead.values(), *(due.pane for due in self._due))
+        return sum(len(pane.index) for pane in held)
 
     def _close(self, since: int, low: int) -> None:
         shape = self._shape
@@ -118,28 +123,35 @@ class PaneShard:
             for number in sorted(pane for pane in self._panes if pane < low):
                 self._due.append(_Due(number * shape.every, (number + 1) * shape.every, self._panes.pop(number)))
             return
-        due = sorted(
-            {
-                window
-                for pane in self._panes
-                for window in range(max(pane - shape.panes + 1, since), min(pane, low - 1) + 1)
-            }
-        )
+        held = [(pane, pane - shape.panes + 1) for pane in self._panes] + list(self._ahead)
+        due = sorted({window for pane, first in held for window in range(max(first, since), min(pane, low - 1) + 1)})
         for window in due:
             start = window * shape.every
             self._due.append(_Due(start, start + shape.panes * shape.every, self._merged(window)))
         for number in [p for p in self._panes if p < low]:
             del self._panes[number]
+        for number, first in sorted(self._ahead):
+            if number < low:
+                del self._ahead[number, first]
+            elif first <= low:
+                # The windows that it does not belong to are closed now: it is like all others.
+                pane = self._ahead.pop((number, first))
+                self._put(self._panes.setdefault(number, Pane()), pane)
 
     def _merged(self, window: int) -> Pane:
-        made, width, copy = Pane(), self._width, self._copy
+        made = Pane()
         for number in range(window, window + self._shape.panes):
             pane = self._panes.get(number)
             if pane is not None:
-                cells = pane.cells
-                states = ((key, copy(cells[at : at + width])) for key, at in pane.index.items())
-                made.take(self._take, states)
+                self._put(made, pane)
+        for (number, first), pane in self._ahead.items():
+            if first <= window <= number:
+                self._put(made, pane)
         return made
+
+    def _put(self, made: Pane, pane: Pane) -> None:
+        cells, width, copy = pane.cells, self._width, self._copy
+        made.take(self._take, ((key, copy(cells[at : at + width])) for key, at in pane.index.items()))
 
     # --- state
 
@@ -147,12 +159,14 @@ class PaneShard:
         return dump(
             (
                 [(number, *pane.plain()) for number, pane in self._panes.items()],
+                [(place, *pane.plain()) for place, pane in self._ahead.items()],
                 [(due.start, due.end, *due.pane.plain()) for due in self._due],
             )
         )
 
     def restore(self, state: bytes) -> None:
-        panes, due = load(state)
+        panes, ahead, due = load(state)
         width = self._width
         self._panes = {number: Pane.of(keys, cells, width) for number, keys, cells in panes}
+        self._ahead = {tuple(place): Pane.of(keys, cells, width) for place, keys, cells in ahead}
         self._due = deque(_Due(start, end, Pane.of(keys, cells, width)) for start, end, keys, cells in due)

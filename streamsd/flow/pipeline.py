@@ -135,12 +135,16 @@ class Front:
         """Rows and dead letters of what steps held back until now; all of it when the sources are at their end."""
         rows: list[Any] = []
         letters: list[Dead] = []
-        if self.plan.standing.due(now, everything):
+        before: set[str] = set()
+        # What comes of one batch may wait in another one behind it.
+        while (due := self.plan.standing.due(now, everything)) and due != before:
+            before = due
             self._now = max(self._now, now)
             for name, source in self.plan.sources.items():
-                made, faults = source.loop([], [], self._now, name)
-                rows += made
-                letters += [dead(fault, raw, name) for fault, raw in faults]
+                for partition in sorted(p for p in due if p in ("", name) or p.startswith(f"{name}/")):
+                    made, faults = source.loop([], [], self._now, partition or name)
+                    rows += made
+                    letters += [dead(fault, raw, name) for fault, raw in faults]
         return rows, letters
 
     def work(self) -> list[tuple[int, Any]]:
@@ -227,8 +231,8 @@ class Pipeline:
 
     def finish(self, now: int = 0) -> None:
         """The sources are at their end."""
-        self.front.close()
         rows, letters = self.front.due(now, everything=True)
+        self.front.close()
         self.letters += letters
         self._take(rows, now)
 

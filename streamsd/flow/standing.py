@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
@@ -13,7 +14,7 @@ from streamsd.flow.batches import Batcher
 from streamsd.flow.expressions.runtime import to_str
 from streamsd.flow.inherit import Inheritance
 from streamsd.flow.keyed import KeyedFront
-from streamsd.flow.memory import Seen, Throttle
+from streamsd.flow.memory import Outside, Seen, Throttle
 from streamsd.flow.spec.steps import Batch, Dedupe, Enrich, Redact
 from streamsd.flow.tables import LookupTable, TableFault
 from streamsd.flow.types import Type
@@ -45,6 +46,7 @@ class Standing:
         self._old_tables: dict[str, LookupTable] = {}
         self._made: list[Any] = []
         self._again: Iterator[Any] | None = None
+        self._outside: list[Outside] = []
         self._throttles: list[Throttle] = []
         self._throttled = 0
         self._front: PaneFront | KeyedFront | None = None
@@ -54,12 +56,24 @@ class Standing:
         """A flow is about to be compiled anew: what it does not ask for again is let go."""
         self._throttled += sum(throttle.dropped for throttle in self._throttles)
         self._throttles = []
-        self._made, self._again = [], None
+        self._made, self._again, self._outside = [], None, []
         self._old_tables, self._tables = self._tables, {}
 
     def again(self) -> None:
         """The flow that was compiled last is about to be compiled once more: what it asks for is there."""
         self._again = iter(self._made)
+
+    def outside(self, name: str) -> Outside:
+        """What a step of the operator's own is looked at by."""
+        made = Outside(name)
+        self._outside.append(made)
+        return made
+
+    def stalled(self, longer: float) -> tuple[str, float] | None:
+        """(name, seconds) of a step of the operator's own that has not returned for so many seconds."""
+        now = time.monotonic()
+        running = [(one.name, now - since) for one in self._outside if (since := one.since) is not None]
+        return next(((name, passed) for name, passed in running if passed > longer), None)
 
     def once(self, make: Callable[[], T]) -> T:
         """What a step made when the flow was compiled, in order; `make` does it the first time."""
@@ -97,11 +111,11 @@ class Standing:
         batcher.change(spec)
         return batcher
 
-    def due(self, now: int, everything: bool) -> bool:
-        """Whether a step holds messages back that are to be sent on now: old ones, or all there are."""
+    def due(self, now: int, everything: bool) -> set[str]:
+        """The partitions of which a step holds messages back that are to be sent on now: old ones, or all there are."""
         for batcher in self._batchers.values():
             batcher.closing = everything
-        return any(batcher.due(now) for batcher in self._batchers.values())
+        return {partition for batcher in self._batchers.values() for partition in batcher.due(now)}
 
     def throttle(self, rate: float, burst: int) -> Throttle:
         """A throttle whose drops are counted."""

@@ -244,7 +244,7 @@ def pane_loop(
 
 
 def keyed_loop(
-    steps: Steps, front: KeyedFront, side: int, key: str, time: str, value: str, keep_raw: bool
+    steps: Steps, front: KeyedFront, side: int, key: str, time: str, value: str, raw: str
 ) -> tuple[list[str], list[str]]:
     """Write the end of the loop for sessions and joins."""
     pool, writer = steps.pool, steps.writer
@@ -259,7 +259,7 @@ def keyed_loop(
     writer.line(f"        thr = {name}.cross(t)")
     writer.line(f"        floor_ = {name}.floor")
     writer.line("wm = mx if mx < cap else cap")
-    writer.line(f"{name}.add(k, t, wm if wm > floor_ else floor_, {side}, x, {'raw' if keep_raw else 'None'})")
+    writer.line(f"{name}.add(k, t, wm if wm > floor_ else floor_, {side}, x, {raw})")
     before = [f"mx, thr = {name}.begin(partition)", f"cap = {name}.cap", f"floor_ = {name}.floor"]
     return before, [f"{name}.end(mx)"]
 

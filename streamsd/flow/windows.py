@@ -26,6 +26,9 @@ FLUSH_AT = 4096
 
 State: TypeAlias = "list[Any]"
 Parts: TypeAlias = "dict[int, dict[Hashable, State]]"
+Add: TypeAlias = "tuple[int, int, list[tuple[Hashable, State]]]"
+"""Partial states of a pane: the pane, the first window that they belong to (those before were closed when their
+messages came), and the state of each key."""
 Group: TypeAlias = "tuple[int, int, list[tuple[Hashable, State]]]"
 """A closed window: start, end, and the state of each key."""
 
@@ -49,10 +52,10 @@ class Panes:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What the front hands a shard: partial states by pane, and which windows to close: those from `since` on (they
+    """What the front hands a shard: partial states, and which windows to close: those from `since` on (they
     were open before) up to `close` (exclusive)."""
 
-    adds: list[tuple[int, list[tuple[Hashable, State]]]]
+    adds: list[Add]
     since: int
     close: int | None
 
@@ -137,8 +140,10 @@ class PaneFront:
         work, self._work = self._work, []
         return work
 
-    def _hand_over(self, newest: int, close: int | None) -> None:
-        """Give the shards the parts up to pane `newest`, and have those that hold such panes close windows."""
+    def _hand_over(self, newest: int, close: int | None, low: int | None = None) -> None:
+        """Give the shards the parts up to pane `newest`, and have those that hold such panes close windows. `low`: the
+        first window that was open when these parts came, where it is not that of now."""
+        open_from = self.low if low is None else low
         adds: dict[int, dict[int, list[tuple[Hashable, State]]]] = {}
         for pane in sorted(p for p in self.parts if p <= newest):
             opened = self._open.setdefault(pane, set())
@@ -153,7 +158,11 @@ class PaneFront:
             if self.everywhere or self.low < self.until:
                 shards = set(range(SHARDS))
         for shard in sorted(shards):
-            self._work.append((shard, Work(list(adds.get(shard, {}).items()), self.low, close)))
+            parts = [
+                (pane, max(open_from, pane - self._shape.panes + 1), items)
+                for pane, items in adds.get(shard, {}).items()
+            ]
+            self._work.append((shard, Work(parts, self.low, close)))
 
     # --- state
 
@@ -175,16 +184,18 @@ class PaneFront:
 
     def absorb(self, state: bytes) -> None:
         """Take over from a front that is no more: what it held goes to the shards with the next work."""
-        parts, _, _, opened, late = load(state)
+        parts, low, _, opened, late = load(state)
         self.late += late
         for pane, shards in opened.items():
             self._open.setdefault(pane, set()).update(shards)
         mine, self.parts = self.parts, parts
-        self._hand_over(FAR, None)
+        self._hand_over(FAR, None, low)
         self.parts = mine
 
     def settle(self, mark: int) -> None:
         """Promise what all fronts before had promised: partitions have moved between processes."""
         shape = self._shape
-        self.low = mark
+        before, self.low = self.low, mark
+        # What is held was judged by what was promised before.
+        self._hand_over(FAR, None, before)
         self._next = UNKNOWN if mark == UNKNOWN else (mark + shape.panes) * shape.every + shape.lateness

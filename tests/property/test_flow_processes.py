@@ -93,8 +93,13 @@ class Process:
             place = self.positions[name]
             rows = self.world.sources[name][place : place + rnd.randrange(1, 12)]
             self.positions[name] += len(rows)
-            _, letters = self.front.feed(name, Chunk("", [json.dumps(row).encode() for row in rows]), 10**6, 0.0)
-            assert letters == []
+            pieces = [[row] for row in rows] if self.world.judged is not None else [rows]
+            for piece in pieces:
+                _, letters = self.front.feed(name, Chunk("", [json.dumps(row).encode() for row in piece]), 10**6, 0.0)
+                assert letters == []
+                if self.world.judged is not None:
+                    self.world.judged[name, place] = self.plan.keyed.front.low
+                    place += 1
         self.front.tick(10**6, 0.0)
         self.give()
 
@@ -115,6 +120,8 @@ class World:
         self.shards: dict[int, bytes] = {}
         self.results: list[Any] = []
         self.late = 0
+        self.judged: dict[tuple[str, int], int] | None = None
+        """Of each message the first pane that was open when it came, as its front had it; None: nobody asks."""
 
     def owner(self, source: str, part: str) -> int:
         return list(self.sources).index(source) % self.of
@@ -180,12 +187,13 @@ class World:
         self.epoch(rnd)
 
 
-def run(steps: list[dict[str, Any]], seed: int, partitions: int, joined: bool = False) -> tuple[list[Any], World]:
+def run(steps: list[dict[str, Any]], seed: int, partitions: int, judged: bool = False) -> tuple[list[Any], World]:
     rnd = random.Random(seed)
     sources = dict(zip("pqr", streams(rnd, partitions), strict=False))
     source = {"generator": {"fields": {"n": "n"}}, "schema": SCHEMA}
     spec = FlowSpec.model_validate({"sources": dict.fromkeys(sources, source), "steps": steps, "sink": {"discard": {}}})
     world = World(spec, sources)
+    world.judged = {} if judged else None
     for _ in range(rnd.randrange(6)):
         world.start(rnd.randrange(1, 4))
         for _ in range(rnd.randrange(4)):
@@ -242,6 +250,31 @@ def test_windows_are_those_of_all_messages(seed, partitions, shape):
     made = {(row["k"], row["window_start"]): row for row in found}
     assert len(made) == len(found), "a window came twice"
     assert world.late == 0
+    assert {window: {name: row[name] for name in EMIT} for window, row in made.items()} == {
+        window: told(rows) for window, rows in wanted.items()
+    }
+
+
+@fast
+@given(seeds, st.integers(1, 3), st.sampled_from([(40, 10), (12, 4), (20, 20)]), st.sampled_from([0, 7, 15]))
+def test_a_message_counts_in_the_windows_that_were_open_when_it_came_and_in_no_other(seed, partitions, shape, lateness):
+    """Whatever the other processes knew by then: it was judged once, where it came in."""
+    size, every = shape
+    kind = {"tumbling": size / 1000} if size == every else {"sliding": {"size": size / 1000, "every": every / 1000}}
+    window = {**kind, "key": "k", "time": "t", "lateness": lateness / 1000, "emit": EMIT}
+    found, world = run([{"window": window}], seed, partitions, judged=True)
+    assert world.judged is not None
+    wanted: dict[tuple[str, int], list[Any]] = defaultdict(list)
+    late = 0
+    for name, rows in world.sources.items():
+        for place, row in enumerate(rows):
+            pane, low = row["t"] // every, world.judged[name, place]
+            late += pane < low
+            for window_pane in range(max(low, pane - size // every + 1), pane + 1):
+                wanted[(row["k"], window_pane * every)].append(row)
+    made = {(row["k"], row["window_start"]): row for row in found}
+    assert len(made) == len(found), "a window came twice"
+    assert world.late == late
     assert {window: {name: row[name] for name in EMIT} for window, row in made.items()} == {
         window: told(rows) for window, rows in wanted.items()
     }

@@ -43,10 +43,6 @@ class Draft:
     def fault(self, path: FieldPath, fault: ExpressionError, text: str) -> None:
         self.problems.extend(fault.problems(text, path))
 
-    def no_batch(self, path: FieldPath) -> None:
-        words = "a batch is not for a flow with a window or join, which take single messages"
-        self.wrong("flow-step", path, words, "send the results to a second flow, and batch them there")
-
     def tell_once(self, known: int) -> None:
         """Forget problems behind the first `known` ones that were told before."""
         self.problems[known:] = [p for p in self.problems[known:] if p not in self.problems[:known]]

@@ -80,7 +80,15 @@ class KeyedEnd:
             gap, lateness = self._span(ticks, session.gap, (*path, "session", "gap")), ticks.of(window.lateness)
             keyed = front = self.draft.standing.keyed_front(gap + lateness, clock)
             value = "(" + "".join(f"{typed.code}, " for typed in plan.values) + ")"
-            around = keyed_loop(steps, keyed, 0, key_code(keys, steps), time_code, value, window.late == "dead_letter")
+            around = keyed_loop(
+                steps,
+                keyed,
+                0,
+                key_code(keys, steps),
+                time_code,
+                value,
+                builder.original if window.late == "dead_letter" else "None",
+            )
             shard: Callable[[], Shard] = lambda: SessionShard(  # noqa: E731  # one expression, made where its values are
                 gap, lateness, functions["begin"], functions["add"], functions["merge"]
             )
@@ -165,7 +173,13 @@ class KeyedEnd:
             value = "(" + "".join(f"{_kept(t.code, t.type)}, " for t in cells if t is not None) + ")"
         code = (time or TIME_OF_ARRIVAL).micros()
         around = keyed_loop(
-            steps, front, side, key_code(parts, steps) if parts else "None", code, value, join.late == "dead_letter"
+            steps,
+            front,
+            side,
+            key_code(parts, steps) if parts else "None",
+            code,
+            value,
+            builder.original if join.late == "dead_letter" else "None",
         )
         builder.around([f"limit = now + {ticks.of(join.max_ahead)}", *around[0]], around[1])
         self._sides["left" if side == LEFT else "right"] = (kind, record)

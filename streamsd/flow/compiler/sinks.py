@@ -94,7 +94,9 @@ class SinksCompiler:
     def _sink_step(self, builder: LoopBuilder, step: Step, path: FieldPath) -> None:
         if step.does in ("window", "join", "key", "dedupe", "batch"):
             if step.batch is not None and path[0] == "steps":
-                self.draft.no_batch(path)
+                words = "a batch stands before the window or join"
+                hint = "`collect` makes one result of several; http and grpc sinks have a `batch`; or use a second flow"
+                self.draft.wrong("flow-step", path, words, hint)
             elif path[0] != "steps":
                 self.draft.wrong("flow-step", path, f"{step.does} stands in the flow's steps, not in a sink's")
             return

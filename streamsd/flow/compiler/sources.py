@@ -145,15 +145,12 @@ class SourcesCompiler:
         builder.steps.dedupe(step.dedupe, name, (*path, "dedupe"))
 
     def _batch(self, builder: LoopBuilder, batch: Batch, owner: str, path: FieldPath) -> None:
-        if self.keyed is not None:
-            self.draft.no_batch(path)
-            return
         name = self._named(builder, f"{owner} batch")
         if name not in self._remembering:
             self._remembering.add(name)
             # That it is there and what it is called: how much it holds may change while it holds something.
             self.draft.shape.append(["batch", name, batch.as_])
-        builder.batch(batch, name)
+        builder.batch(batch, name, apart=self.keyed is not None)
 
     def _named(self, builder: LoopBuilder, owner: str) -> str:
         """By its order among its owner's, so that steps without memory can come and go live."""

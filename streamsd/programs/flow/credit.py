@@ -67,7 +67,7 @@ def weight_of_work(work: Any) -> int:
         case rows, letters:
             return _ROW * (len(rows) + len(letters)) + sum(len(letter.raw) for letter in letters)
         case _:
-            return _STATE * (1 + sum(len(states) for _, states in work.adds))
+            return _STATE * (1 + sum(len(states) for *_, states in work.adds))
 
 
 def weight_of_batch(batch: Batch) -> int:

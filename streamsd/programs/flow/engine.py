@@ -311,8 +311,9 @@ class Engine:
     def finish(self) -> list[tuple[str, Any]]:
         """All sources are at their end: what the open windows say."""
         self._share()
+        rows, letters = self._front.due(time.time_ns() // 1000, everything=True)
         self._front.close()
-        return self._items(*self._front.due(time.time_ns() // 1000, everything=True))
+        return self._items(rows, letters)
 
     def done(self) -> bool:
         """Whether nothing more comes from any source, here or elsewhere."""

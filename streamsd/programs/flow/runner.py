@@ -93,6 +93,8 @@ def number_log(process: int) -> None:
     _tag["process"] = process
 
 
+_STALLED = 5.0
+"""Seconds that a step of the operator's own may take before it is told."""
 _PROGRESS = 10.0
 """Seconds between two words of a long run in the foreground."""
 
@@ -444,6 +446,9 @@ class Runner:
         faults = engine.faults()
         if faults:
             return faults[0]
+        stalled = engine.standing.stalled(_STALLED)
+        if stalled is not None:
+            return "StepStalled", f"{stalled[0]} has not returned for {stalled[1]:.0f} s, and holds everything up"
         age = time.monotonic() - engine.figures.stored_at
         if age > self.spec.epoch_seconds + _EPOCH_LATE:
             return "EpochLate", f"the state was stored {age:.0f} s ago: a sink or step holds everything up"

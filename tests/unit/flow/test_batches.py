@@ -104,11 +104,72 @@ def test_steps_behind_a_batch_see_it_as_one_message() -> None:
         assert [letter.reason for letter in pipeline.letters] == ["malformed"]
 
 
+@pytest.mark.parametrize("late", ["drop", "dead_letter"])
+@pytest.mark.parametrize("shape", [{"tumbling": "50ms"}, {"session": {"gap": "15ms"}}], ids=["tumbling", "session"])
+@pytest.mark.parametrize("seed", range(8))
+def test_before_a_window_each_partition_has_batches_of_its_own(seed: int, shape: dict[str, Any], late: str) -> None:
+    """A batch counts at the time of its last message; none is late, however the partitions take turns, and through
+    restarts."""
+    rnd = random.Random(seed)
+    count, parts = rnd.choice([1, 3, 7]), ["0", "1", "2"][: rnd.randrange(1, 4)]
+    streams = {part: [{"i": i, "t": i * 5 + rnd.randrange(5)} for i in range(rnd.randrange(1, 80))] for part in parts}
+    steps = [
+        {"batch": {"count": count}},
+        {"map": {"n": "len(items)", "t": "int(items[-1].t)", "first": "int(items[0].i)"}},
+        {"filter": "n > 0"},
+        {"window": {**shape, "time": "time_ms(t)", "late": late, "emit": {"batches": "count()", "total": "sum(n)"}}},
+    ]
+    spec = flow({}, steps=steps, schema={"i": "int", "t": "int"})
+    pipeline, found, places = Pipeline(spec, Path()), [], dict.fromkeys(parts, 0)
+    pipeline.front.expect("in", parts)
+    while left := [part for part in parts if places[part] < len(streams[part])]:
+        part = rnd.choice(left)
+        rows = streams[part][places[part] : places[part] + rnd.randrange(1, 9)]
+        places[part] += len(rows)
+        pipeline.feed("in", [json.dumps(row).encode() for row in rows], now=10**6, partition=part)
+        pipeline.tick(10**6)
+        if rnd.random() < 0.1:
+            found += pipeline.results["out"]
+            state = pipeline.state()
+            pipeline = Pipeline(spec, Path())
+            pipeline.restore(state)
+            pipeline.front.expect("in", parts)
+    pipeline.finish(10**6)
+    found += pipeline.results["out"]
+    rows = [msgspec.to_builtins(row) for row in found]
+    assert pipeline.letters == []
+    assert pipeline.late == 0
+    batches = [rows[at : at + count] for rows in streams.values() for at in range(0, len(rows), count)]
+    assert sum(row["total"] for row in rows) == sum(map(len, streams.values()))
+    assert sum(row["batches"] for row in rows) == len(batches)
+    if "tumbling" in shape:
+        wanted: dict[int, int] = {}
+        for batch in batches:
+            start = batch[-1]["t"] // 50 * 50
+            wanted[start] = wanted.get(start, 0) + len(batch)
+        assert {row["window_start"]: row["total"] for row in rows} == wanted
+
+
+def test_a_batch_that_is_late_for_its_window_is_a_dead_letter_of_messages() -> None:
+    for shape in ({"tumbling": "10ms"}, {"session": {"gap": "10ms"}}):
+        steps = [
+            {"batch": {"count": 2}},
+            {"window": {**shape, "time": "time_ms(int(items[0].t))", "late": "dead_letter", "emit": {"n": "count()"}}},
+        ]
+        pipeline = Pipeline(flow({}, steps=steps, schema={"t": "int"}), Path())
+        pipeline.feed("in", [json.dumps({"t": t}).encode() for t in (100, 101, 200, 201, 5, 6)], now=10**6)
+        state = pipeline.state()
+        pipeline.restore(state)
+        pipeline.finish(10**6)
+        assert [json.loads(letter.raw) for letter in pipeline.letters] == [{"items": [{"t": 5}, {"t": 6}]}]
+
+
 def test_where_a_batch_does_not_stand() -> None:
     window = {"window": {"tumbling": "1s", "emit": {"n": "count()"}}}
-    for steps in ([{"batch": {}}, window], [window, {"batch": {}}]):
-        (problem,) = problems_of(flow({}, steps=steps), Path())
-        assert "not for a flow with a window" in problem.message
+    assert problems_of(flow({}, steps=[{"batch": {}}, window]), Path()) == ()
+    (problem,) = problems_of(flow({}, steps=[window, {"batch": {}}]), Path())
+    assert "before the window" in problem.message
+    assert "`collect`" in problem.hint
     sink = {"discard": {}, "steps": [{"batch": {}}]}
     (problem,) = problems_of(flow({}, sink=sink), Path())
     assert "not in a sink's" in problem.message

@@ -239,6 +239,29 @@ def test_a_function_is_looked_for_without_running_its_file(tmp_path: Path, text:
     assert (problems_of(spec, tmp_path, Files.READ) == ()) is known
 
 
+@pytest.mark.parametrize(
+    ("text", "at", "message", "hint"),
+    [
+        ("def g(rows):\n    return rows\nimport os\n", "function", "has no function 'f'", "it defines: g"),
+        ("x = 1\nf = 5\n", "function", "'f' of", ""),
+        ("def f(rows):\n  return (\n", "file", "line 2 is not Python: '(' was never closed", ""),
+        (
+            "import nothing_at_all\ndef f(rows): ...\n",
+            "file",
+            "line 1: ModuleNotFoundError",
+            "runs when the flow starts",
+        ),
+        ("import sys\nsys.exit(2)\ndef f(rows): ...\n", "file", "line 2: SystemExit: 2", "runs when the flow starts"),
+    ],
+)
+def test_a_file_of_a_step_that_cannot_run_is_told_with_its_line(tmp_path: Path, text, at, message, hint) -> None:
+    (tmp_path / "mine.py").write_text(text)
+    ((path, words, what),) = problems(tmp_path, steps=[{"custom": {"file": "mine.py", "function": "f"}}])
+    assert path == f"steps[0].custom.{at}"
+    assert message in words
+    assert hint in what
+
+
 def test_a_key_that_is_none_is_told_without_showing_it(tmp_path: Path) -> None:
     sealed = {"method": "blake2b", "keys": {"k": "geheim"}}
     found = problems(tmp_path, source={**GENERATOR, "sealed": sealed})

@@ -201,6 +201,29 @@ def test_a_custom_function_gets_batches_and_its_faults_are_dead_letters(tmp_path
     assert (found, dead) == ([], ["wrong-type", "custom-failed"])
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("raise KeyError('x')", "mine.py:2 f: KeyError: 'x'"),
+        ("import sys; sys.exit(3)", "mine.py:2 f: SystemExit: 3"),
+        ("return 1 / 0", "mine.py:2 f: ZeroDivisionError: division by zero"),
+        ("pass", "f of mine.py returned NoneType, not a list: does it return the rows?"),
+        ("yield from rows", "f of mine.py returned generator, not a list: return list(…)"),
+        ("return [1]", "f of mine.py returned an item of int, not dict"),
+        ("return f(rows)", "RecursionError"),
+    ],
+)
+def test_what_a_custom_function_does_wrong_is_told_with_its_place(tmp_path, body, words):
+    (tmp_path / "mine.py").write_text(f"def f(rows):\n    {body}\n")
+    custom = {"file": "mine.py", "function": "f"}
+    spec = {"source": SOURCE, "steps": [{"custom": custom}], "sink": {"discard": {}}}
+    pipeline = Pipeline(FlowSpec.model_validate(spec), tmp_path)
+    pipeline.feed("in", [b'{"x": 1}'])
+    (letter,) = pipeline.letters
+    assert letter.reason == "custom-failed"
+    assert words in letter.message
+
+
 def test_formats():
     text, dead = run([], [b"one", b"\xff"], source={**SOURCE, "format": "text"})
     assert (text, dead) == ([{"line": "one"}], ["malformed"])
