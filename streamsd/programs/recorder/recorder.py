@@ -20,6 +20,8 @@ from streamsd.programs.recorder.pattern import SUFFIX, Pattern
 from streamsd.programs.recorder.retention import Retention, recordings, remove
 
 _EVERY = 1.0
+_FIRST_EVERY = 0.1
+"""Seconds between two looks until there is something to report."""
 _SWEEP = 10.0
 _BACKOFF = (0.2, 0.5, 1.0, 2.0, 3.0)
 _HEALTHY = 10.0
@@ -65,6 +67,7 @@ class Recorder:
     _moved: float = 0.0
     _last_file: str = ""
     _mark: tuple[object, ...] = ()
+    _told: bool = False
     _began: float = field(default_factory=time.monotonic)
 
     async def run(self) -> None:
@@ -197,8 +200,16 @@ class Recorder:
             if time.monotonic() - swept > _SWEEP:
                 swept = time.monotonic()
                 await asyncio.to_thread(self._expire)
-            self._report()
-            await asyncio.sleep(_EVERY)
+            if self._told or self._has_begun():
+                self._told = True
+                self._report()
+            await asyncio.sleep(_EVERY if self._told else _FIRST_EVERY)
+
+    def _has_begun(self) -> bool:
+        """Whether there is something to say: the first report ends its start, and until it records it starts. What
+        keeps it from that, or a stream that does not come, is said then."""
+        recorded = self._finished_bytes + self._partial_bytes > 0
+        return recorded or self.trouble is not None or time.monotonic() - self._began > _STALLED
 
     def _measure(self) -> bool:
         """How much is written, and whether it moves on. False when the directory is gone."""
@@ -220,11 +231,8 @@ class Recorder:
     def _report(self) -> None:
         moving = self._child is not None and time.monotonic() - self._moved < _STALLED
         trouble = self.trouble
-        waited = time.monotonic() - self._began > _STALLED
         if trouble is None and not moving:
-            trouble = Trouble(
-                "NoStream", "nothing came from the stream for seconds" if waited else "waits for the stream"
-            )
+            trouble = Trouble("NoStream", "nothing came from the stream for seconds")
         observed: dict[str, JsonValue] = {
             "file": self._last_file,
             "segments": self.segments,
@@ -234,7 +242,7 @@ class Recorder:
         report = Report(
             ready=trouble is None,
             beat=self._finished_bytes + self._partial_bytes,
-            degraded=trouble is not None and (trouble is self.trouble or waited),
+            degraded=trouble is not None,
             reason=trouble.reason if trouble else "",
             message=trouble.message if trouble else "",
             observed=observed,
