@@ -22,12 +22,13 @@ class Patience:
         self._since: float | None = None
         self._unanswered = 0
         self._said = ""
-        self.answered()
+        self._retract()  # what an earlier director said
 
     def answered(self) -> None:
         """OBS answers, or has ended: what was said of it no longer holds."""
         self._since, self._unanswered = None, 0
-        self._retract()
+        if self._said:
+            self._retract()
 
     def silent(self, since: float, within: float) -> None:
         """A question asked at `since` (monotonic) got no answer in the time that it was given. `within`: seconds of
