@@ -166,6 +166,10 @@ class Context(Protocol):
         """What a referred resource says of itself; it was compiled before."""
         ...
 
+    def accepted(self, address: Address) -> Resource[Any] | None:
+        """The resource as it was accepted last: what is in it is no news. None when it is new."""
+        ...
+
     def program(self, name: str) -> Path | None:
         """Where a program is, or None. `ffmpeg` is the chosen one; others come from PATH."""
         ...

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from streamsd.core.address import Address
 from streamsd.core.diagnostics import Diagnostic, Severity
-from streamsd.core.kind import Registry
+from streamsd.core.kind import Registry, Resource
 from streamsd.core.settings import Settings
 from streamsd.document.load import Loaded, load
 from streamsd.engine.compiler import Compiler
@@ -37,6 +40,8 @@ class Profiles:
         self._world = world
         last = store.last_good()
         self.number = last[0] if last else 0
+        self._earlier_files = {Path(name): content for name, content in last[2].items()} if last else {}
+        self._earlier: Mapping[Address, Resource[Any]] | None = None
 
     def read(self) -> Candidate:
         """The profile as its files stand now. Reads files; touches nothing."""
@@ -54,6 +59,16 @@ class Profiles:
         files = {Path(name): content for name, content in last[2].items()}
         candidate = self._candidate(self._load(self._settings.profile, files))
         return candidate if candidate.generation is not None else None
+
+    def _accepted(self) -> Mapping[Address, Resource[Any]]:
+        """The resources as they were accepted last; before the first apply, by an earlier daemon."""
+        now = self._world.generation.resources
+        if now:
+            return {address: desired.resource for address, desired in now.items()}
+        if self._earlier is None:
+            files = self._earlier_files
+            self._earlier = self._load(self._settings.profile, files).resources if files else {}
+        return self._earlier
 
     def keep(self, candidate: Candidate) -> None:
         """The candidate was accepted."""
@@ -76,7 +91,7 @@ class Profiles:
         units, accepted = tuple(self._world.units), self._world.generation.resources
         held = {claim.thing for desired in accepted.values() for claim in desired.compiled.claims}
         running = frozenset(units) - accepted.keys()  # of an earlier controller: what they hold is not known
-        resources, found = self._compiler.compile(loaded.resources, running, frozenset(held))
+        resources, found = self._compiler.compile(loaded.resources, running, frozenset(held), self._accepted())
         diagnostics = (*loaded.diagnostics, *found)
         if any(d.severity is Severity.ERROR for d in found):
             return Candidate(loaded, None, diagnostics)

@@ -41,20 +41,22 @@ class Compiler:
         resources: Mapping[Address, Resource[Any]],
         running: frozenset[Address],
         held: frozenset[tuple[str, str]] = frozenset(),
+        accepted: Mapping[Address, Resource[Any]] | None = None,
     ) -> tuple[dict[Address, Desired], tuple[Diagnostic, ...]]:
         """Desired state in dependency order, and what is wrong. With any error the first is not to be used. Called
         from threads: a plan is made while an apply is.
 
         `running`: resources that run and of which it is not known what they hold (ports, displays). `held`: what and
-        which of all that is held by processes of ours, so that a renamed resource takes over its port.
+        which of all that is held by processes of ours, so that a renamed resource takes over its port. `accepted`: the
+        resources as they are until then.
         """
         with self._one_at_a_time:
+            self._context.begin(accepted or {})
             return self._compile(resources, running, held)
 
     def _compile(
         self, resources: Mapping[Address, Resource[Any]], running: frozenset[Address], held: frozenset[tuple[str, str]]
     ) -> tuple[dict[Address, Desired], tuple[Diagnostic, ...]]:
-        self._context.begin()
         found: dict[Address, Desired] = {}
         diagnostics: list[Diagnostic] = []
         failed: set[Address] = set()

@@ -9,10 +9,11 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from streamsd.core.address import Address
 from streamsd.core.diagnostics import Problem, ProblemsError
+from streamsd.core.kind import Resource
 from streamsd.core.settings import Settings
 
 ExportT = TypeVar("ExportT")
@@ -29,11 +30,13 @@ class HostContext:
         self._overrides = overrides
         self._programs: dict[str, Path | None] = {}
         self._exports: dict[Address, object] = {}
+        self._accepted: Mapping[Address, Resource[Any]] = {}
         self._allocations = Allocations(settings.state_dir / "allocations.json")
 
-    def begin(self) -> None:
-        """A new round of compiling: programs are looked for anew."""
+    def begin(self, accepted: Mapping[Address, Resource[Any]]) -> None:
+        """A new round of compiling: programs are looked for anew. `accepted`: the resources as they are until then."""
         self._programs.clear()
+        self._accepted = accepted
 
     def export(self, address: Address, exports: object) -> None:
         self._exports[address] = exports
@@ -61,6 +64,9 @@ class HostContext:
                 ]
             )
         return found
+
+    def accepted(self, address: Address) -> Resource[Any] | None:
+        return self._accepted.get(address)
 
     def program(self, name: str) -> Path | None:
         if name not in self._programs:

@@ -201,7 +201,7 @@ def test_a_kind_changed_under_the_same_name_is_replaced(client: Client, reconcil
 
 def test_a_captured_display_that_starts_anew_is_seen_again(obs: Studio, client: Client) -> None:
     # what the tests before have left goes too, and some of that only by the file
-    session = Session(client, CollectionFile(obs.instance.scenes), frozenset(), Journal())
+    session = Session(client, CollectionFile(obs.instance.scenes), frozenset(), Journal(), is_local=True)
 
     def doc(server: str) -> dict[str, Any]:
         settings = {"advanced": True, "server": server, "screen": 0}

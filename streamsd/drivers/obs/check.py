@@ -39,12 +39,33 @@ def check_source(spec: SourceSpec, path: FieldPath) -> Iterator[Problem]:
     yield from check_filters(spec.filters, (*path, "filters"), silent=silent, sound_only=kind in catalog.SOUND_INPUTS)
 
 
-def check_files(spec: SourceSpec, path: FieldPath, base: Path) -> Iterator[Problem]:
-    """Files of a source that are not there."""
+def check_files(spec: SourceSpec, path: FieldPath, base: Path, known: Collection[Path]) -> Iterator[Problem]:
+    """Files of a source that are not there. `known`: those that were accepted before, which must not stand in the way
+    of an edit of something else: the director tells of them while the profile is applied."""
     for file_path, file in files_of(spec):
         found = base / file
-        if not os.path.exists(found):  # noqa: PTH110 - no error for a name too long
-            yield Problem("file-missing", f"{found} does not exist", "", (*path, *file_path))
+        if os.path.exists(found):  # noqa: PTH110 - no error for a name too long
+            continue
+        at: FieldPath = (*path, *file_path)
+        if found in known:
+            hint = "it is shown again when it is back"
+            yield Problem("file-missing", f"{found} is no longer there", hint, at, Severity.WARNING)
+        else:
+            yield Problem("file-missing", f"{found} does not exist", _file_hint(found), at)
+
+
+def files_among(sources: Iterable[SourceSpec], base: Path) -> frozenset[Path]:
+    """The files that these show."""
+    return frozenset(base / file for source in sources for _, file in files_of(source))
+
+
+def _file_hint(path: Path) -> str:
+    try:
+        names = sorted(each.name for each in path.parent.iterdir())
+    except OSError:
+        return f"there is no directory {path.parent}: relative paths are relative to the profile"
+    close = nearest(path.name, names[:1000])
+    return f"did you mean {close!r}?" if close else "put it there, or correct the path"
 
 
 def check_filters(

@@ -30,7 +30,7 @@ from streamsd.core.unit import Limits, Unit
 from streamsd.drivers import programs
 from streamsd.drivers.cookies import stable_cookie
 from streamsd.drivers.obs import capabilities
-from streamsd.drivers.obs.check import check_files
+from streamsd.drivers.obs.check import check_files, files_among
 from streamsd.drivers.obs.content import Collection, Json, SceneContent, collect
 from streamsd.drivers.obs.control import DirectorFault, ask
 from streamsd.drivers.obs.inputs import input_of, special_of
@@ -65,8 +65,10 @@ class ObsKind(Kind[ObsSpec]):
 
     def check(self, resource: Resource[ObsSpec], context: Context) -> Iterable[Problem]:
         spec = resource.spec
+        before = context.accepted(resource.address)
+        known = files_among(before.spec.sources.values(), before.base) if before is not None else ()
         for name, source in spec.sources.items():
-            yield from check_files(source, ("sources", name), resource.base)
+            yield from check_files(source, ("sources", name), resource.base, known)
         control = _places(resource.address, context).control
         if len(str(control).encode()) > _LONGEST_SOCKET_PATH:
             hint = "give a shorter name, or the daemon a shorter run directory"

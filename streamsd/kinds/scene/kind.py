@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from streamsd.core.address import Address
 from streamsd.core.diagnostics import Problem
 from streamsd.core.kind import Compiled, Context, Kind, Resource
-from streamsd.drivers.obs.check import check_files
+from streamsd.drivers.obs.check import check_files, files_among
 from streamsd.drivers.obs.content import SceneContent
 from streamsd.drivers.pulse import PulseDevice
 from streamsd.drivers.x11 import XDisplay
@@ -26,8 +26,10 @@ class SceneKind(Kind[SceneSpec]):
         return check_scene(spec.title or name, spec)
 
     def check(self, resource: Resource[SceneSpec], context: Context) -> Iterable[Problem]:
+        before = context.accepted(resource.address)
+        known = files_among((s for s, _ in sources_of(before.spec)), before.base) if before is not None else ()
         for source, path in sources_of(resource.spec):
-            yield from check_files(source, path, resource.base)
+            yield from check_files(source, path, resource.base, known)
 
     def compile(self, resource: Resource[SceneSpec], context: Context) -> Compiled:
         content = ContentBuilder(

@@ -164,7 +164,8 @@ class Director:
             self._later(fault.reason, str(fault))
             return
         try:
-            self._session = Session(client, self._files, self._state.kept, self._journal)
+            is_local = self._files is not None or _is_local(where.host)
+            self._session = Session(client, self._files, self._state.kept, self._journal, is_local=is_local)
         except NoAnswer as silence:
             self._patience.silent(silence.asked, self._answer_within)
             self._later("NotAnswering", str(silence))
@@ -443,3 +444,7 @@ class Director:
         with suppress(OSError):
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
+
+
+def _is_local(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")

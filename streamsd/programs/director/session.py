@@ -10,6 +10,7 @@ from streamsd.programs.director.changes import Impossible, OutputName
 from streamsd.programs.director.client import Client, Data, ObsEvent, Request
 from streamsd.programs.director.collection import CollectionFile
 from streamsd.programs.director.journal import Journal
+from streamsd.programs.director.media_files import MediaFiles
 from streamsd.programs.director.model import Desired, Owned, Settings, Studio
 from streamsd.programs.director.outputs import OutputKeeper
 from streamsd.programs.director.readback import Reader, ReadFault
@@ -89,8 +90,15 @@ class Session:
     """Raises ConnectionLost from anything; Leaving from `take_events`."""
 
     def __init__(
-        self, client: Client, files: CollectionFile | None, kept: frozenset[tuple[str, str]], journal: Journal
+        self,
+        client: Client,
+        files: CollectionFile | None,
+        kept: frozenset[tuple[str, str]],
+        journal: Journal,
+        *,
+        is_local: bool,
     ) -> None:
+        """`is_local`: OBS sees this host's files."""
         self.client = client
         version = client.call("GetVersion")
         self.obs_version = str(version.get("obsVersion", ""))
@@ -98,6 +106,7 @@ class Session:
         self._reconciler = Reconciler(client, Reader(client), self.outputs, files)
         self._reconciler.kept.update(kept)
         self._captures = Captures()
+        self._media_files = MediaFiles() if is_local else None
         self.outcome: Outcome | None = None
         self.output_findings: tuple[Impossible, ...] = ()
         self.mutating = 0
@@ -213,12 +222,14 @@ class Session:
         return outcome
 
     def tend(self, desired: Desired) -> None:
-        """Look after captured displays and the outputs. No output is started before the first comparison is done, so
-        that nothing streams half a scene."""
+        """Look after captured displays, files that are shown, and the outputs. No output is started before the first
+        comparison is done, so that nothing streams half a scene."""
         self.outputs.look()
         self.stats = self._statistics()
         self._drawn.read(self.stats.get("renderTotalFrames"), time.monotonic())
         renewed = self._captures.renewed(desired.studio.inputs)
+        if self._media_files is not None:
+            renewed += self._media_files.look(desired.studio.inputs)
         if renewed:
             self.client.batch(renewed)
         wanted = desired.outputs
@@ -236,14 +247,15 @@ class Session:
     def findings(self) -> tuple[Impossible, ...]:
         """What is wrong now."""
         outcome = self.outcome
+        missing = self._media_files.findings if self._media_files is not None else ()
         if outcome is None:
-            return self.output_findings
+            return (*missing, *self.output_findings)
         running = ", ".join(sorted(name.value for name in self.outputs.active))
         held = tuple(
             Impossible("WouldInterrupt", c.about, f"{c.words}: waits, it would interrupt what runs ({running})")
             for c in outcome.held
         )
-        return (*outcome.refused, *held, *self.output_findings)
+        return (*outcome.refused, *held, *missing, *self.output_findings)
 
     def _statistics(self) -> Data:
         answer = self.client.batch([Request("GetStats")])[0]

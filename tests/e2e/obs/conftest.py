@@ -12,6 +12,7 @@ import imageio_ffmpeg
 import pytest
 
 from tests.contract.obs_rig import free_port
+from tests.programs_needed import need
 
 
 class RtmpServer:
@@ -70,3 +71,10 @@ def rtmp(tmp_path: Path) -> Iterator[RtmpServer]:
     server = RtmpServer(tmp_path)
     yield server
     server.down()
+
+
+@pytest.fixture(autouse=True, scope="package")
+def _needed() -> None:
+    """What every test here needs."""
+    need("obs")
+    need("Xvfb")

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from streamsd.cli.client import Client as ApiClient
 from streamsd.programs.director.client import Client
 from tests.contract.obs_rig import free_port
 from tests.e2e.host import Host
-from tests.programs_needed import need
 
 PROFILE = """
     version: 1
@@ -28,12 +25,6 @@ PROFILE = """
       main: {{items: [{{name: back, color: {{color: "#336699", size: 320x180}}}}]}}
       pause: {{items: [{{source: back}}]}}
 """
-
-
-@pytest.fixture(autouse=True)
-def _needed() -> None:
-    need("obs")
-    need("Xvfb")
 
 
 def test_obs_events_are_told_once_and_in_few_lines(host: Host) -> None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.contract.obs_rig import studio
 from tests.e2e.host import Host, alive
 from tests.e2e.obs.instance import Instance
-from tests.programs_needed import need
 
 PROFILE = """
     version: 1
@@ -28,12 +25,6 @@ PROFILE = """
 """
 
 WRONG = "falsch-4711"
-
-
-@pytest.fixture(autouse=True)
-def _needed() -> None:
-    need("obs")
-    need("Xvfb")
 
 
 def test_an_obs_of_somebody_elses_is_kept_and_left_running(host: Host, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import pytest
 from tests.contract.obs_rig import free_port
 from tests.e2e.host import Host, alive
 from tests.e2e.obs.instance import Instance, near
-from tests.programs_needed import need
 
 PROFILE = """
     version: 1
@@ -29,12 +28,6 @@ PROFILE = """
       main:
         items: [{{name: back, color: {{color: "#336699", size: 320x180}}}}]
 """
-
-
-@pytest.fixture(autouse=True)
-def _needed() -> None:
-    need("obs")
-    need("Xvfb")
 
 
 def test_an_obs_that_hangs_is_replaced_and_a_director_that_hangs_is_not_its_fault(host: Host) -> None:

@@ -16,6 +16,7 @@ from tests.contract.obs_rig import Studio, free_port, studio, until
 from tests.e2e.host import Host
 from tests.e2e.obs.instance import Instance
 from tests.e2e.obs.media import picture_file
+from tests.programs_needed import need
 
 SHOW = """
     version: 1
@@ -156,6 +157,7 @@ def _set(client: obsws.Client, section: str, **values: str) -> None:
 
 
 def test_a_running_instance_made_rich_by_hand_is_imported_as_it_is(host: Host) -> None:
+    need("pulseaudio")
     (host.directory / "bed.mp3").write_bytes(b"")
     obs, port = Instance(host), free_port()
     host.write(SHOW.replace("PORT", str(port)))

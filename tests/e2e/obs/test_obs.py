@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import av
-import pytest
 
 from streamsd.cli.client import Client
 from tests.contract.obs_rig import free_port
 from tests.e2e.host import Host, alive
 from tests.e2e.obs.conftest import RtmpServer
-from tests.programs_needed import need
 
 SHOW = """
     version: 1
@@ -53,12 +51,6 @@ SHOW = """
 
 
 SECRET = "key-4711-geheim"
-
-
-@pytest.fixture(autouse=True)
-def _needed() -> None:
-    need("obs")
-    need("Xvfb")
 
 
 def _operate(host: Host, operation: str, **arguments: Any) -> dict[str, Any]:

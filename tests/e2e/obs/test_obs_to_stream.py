@@ -14,7 +14,7 @@ from tests.contract.obs_rig import free_port
 from tests.e2e.browser.chromium import chromium
 from tests.e2e.host import Host, alive
 from tests.e2e.obs.instance import Instance
-from tests.programs_needed import need, need_module
+from tests.programs_needed import need_module
 
 PROFILE = """
     version: 1
@@ -44,9 +44,7 @@ DECODED = "(v => v ? v.getVideoPlaybackQuality().totalVideoFrames : 0)(document.
 
 
 @pytest.fixture(autouse=True)
-def _needed() -> None:
-    need("obs")
-    need("Xvfb")
+def _more_needed() -> None:
     need_module("av")
 
 

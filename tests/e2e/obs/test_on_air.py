@@ -20,7 +20,6 @@ from tests.e2e.host import Host, alive
 from tests.e2e.obs import media
 from tests.e2e.obs.conftest import RtmpServer
 from tests.e2e.obs.instance import Instance, near
-from tests.programs_needed import need
 
 SHOW = """
     version: 1
@@ -39,7 +38,7 @@ SHOW = """
         items:
           - {name: lamp, color: {color: "#ff0000", size: 100x100}, position: [400, 100]}
           - {name: back, color: {color: "#333333", size: 640x360}}
-          - {name: sound, input: {kind: ffmpeg_source, settings: {local_file: /nowhere}}}
+          - {name: sound, input: {kind: ffmpeg_source, settings: {local_file: /dev/null}}}
 """
 
 LONGEST_GAP = 20.0
@@ -99,8 +98,6 @@ class OnAir:
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnAir]:
-    need("obs")
-    need("Xvfb")
     with tempfile.TemporaryDirectory(prefix="sd-") as directory, hosts.host(Path(directory)) as host:
         server = RtmpServer(tmp_path_factory.mktemp("rtmp"))
         server.up()

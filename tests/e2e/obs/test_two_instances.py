@@ -62,9 +62,7 @@ PROFILE = """
 
 
 @pytest.fixture(autouse=True)
-def _needed() -> None:
-    need("obs")
-    need("Xvfb")
+def _more_needed() -> None:
     need("pulseaudio")
 
 

@@ -45,7 +45,7 @@ PROFILE = f"""
 
 
 @pytest.fixture(autouse=True)
-def _needed() -> None:
+def _more_needed() -> None:
     for program in ("obs", "Xvfb", "xclock"):
         need(program)
 

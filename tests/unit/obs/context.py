@@ -45,6 +45,9 @@ class FakeContext:
         assert isinstance(found, as_)
         return found
 
+    def accepted(self, address: Address) -> Resource[Any] | None:
+        return None
+
     def program(self, name: str) -> Path | None:
         return self._programs.get(name)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamsd.programs.director.changes import Cost, OutputName
@@ -40,6 +40,7 @@ def studio(**more: Any) -> Studio:
     return Studio(**{**base, "studio_mode": False, **more})
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.permutations(list(range(7))), st.permutations(list(range(7))))
 def test_single_moves_bring_one_order_into_another(have: list[int], want: list[int]) -> None:
     order = list(have)

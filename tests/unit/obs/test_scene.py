@@ -21,7 +21,7 @@ RED = {"color": {"color": "#ff0000", "size": "10x20"}}
 
 
 def against(spec: SourceSpec, path: tuple[str | int, ...], base: Path) -> list[Problem]:
-    return [*check_source(spec, path), *check_files(spec, path, base)]
+    return [*check_source(spec, path), *check_files(spec, path, base, ())]
 
 
 def content(context: FakeContext, name: str) -> SceneContent:
