@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -17,9 +17,6 @@ from streamsd.cli.command import Session, command
 from streamsd.cli.failure import Failure
 from streamsd.cli.obs_instance import INSTANCE, instance_address
 from streamsd.core.secret import REFERENCES, UNREFERENCED, Secret
-
-if TYPE_CHECKING:
-    from streamsd.drivers.obs.profile_directory import ProfileFiles
 
 Json = dict[str, Any]
 
@@ -108,7 +105,7 @@ class _Keeping:
 
 
 def _of_file(file: Path, directory: Path | None, name: str, keeping: _Keeping) -> Json:
-    from streamsd.drivers.obs.collection_file import NotACollection, studio_of
+    from streamsd.drivers.obs.collection_file import studio_of
     from streamsd.drivers.obs.importing import Declared, scenes_of
     from streamsd.drivers.obs.profile_directory import ProfileFiles, profile_beside, read_profile
     from streamsd.drivers.obs.recognize import Surroundings
@@ -119,8 +116,8 @@ def _of_file(file: Path, directory: Path | None, name: str, keeping: _Keeping) -
         data = json.loads(file.read_text())
         studio = studio_of(data)
     except (OSError, ValueError) as fault:
-        hint = "OBS keeps its collections in basic/scenes/*.json" if isinstance(fault, NotACollection) else ""
-        raise Failure(f"{file}: {fault}", code="not-a-collection", hint=hint) from fault
+        hint = "OBS keeps its collections in basic/scenes/*.json"
+        raise Failure(f"{file}: {fault}", hint, code="not-a-collection") from fault
     directory = directory or profile_beside(file)
     files = ProfileFiles("")
     if directory is not None:
@@ -140,17 +137,20 @@ def _of_file(file: Path, directory: Path | None, name: str, keeping: _Keeping) -
         more={key: value for key, value in files.parameters.items() if key not in DEFAULTS},
         encoders=files.encoders,
         service=files.service,
+        # OBS 30 is the first that writes this
         version=(30,) if ("AdvOut", "RecFormat2") in files.parameters else (),
     )
     _note_service(held.service, keeping)
     around = Surroundings()
     scenes = scenes_of(studio, around, Declared())
-    obs = instance_of(held, scenes, around, lambda what: keeping.reference(f"{name}-stream-{what}", _of(files, what)))
+    obs = instance_of(
+        held, scenes, around, lambda what: keeping.reference(f"{name}-stream-{what}", files.secrets.get(what))
+    )
     return {"version": 1, "obs": {name: obs}, "scenes": dict(scenes.scenes)}
 
 
 def _of_instance(session: Session, address: str, name: str | None, keeping: _Keeping) -> Json:
-    from streamsd.drivers.obs.importing import Declared, scenes_of
+    from streamsd.drivers.obs.importing import Declared, reached, scenes_of
     from streamsd.drivers.obs.profile_directory import ProfileFiles, read_profile
     from streamsd.drivers.obs.recognize import Surroundings
     from streamsd.drivers.obs.render import version_of
@@ -192,16 +192,17 @@ def _of_instance(session: Session, address: str, name: str | None, keeping: _Kee
         defaults=read["defaults"],
     )
     differing = frozenset(read["differing"])
+    listed = said["scenes"] if "scenes" in said else said["collections"].get(held.collection, [])
     declared = Declared(
         sources=said.get("sources", {}),
         scenes=profile.get("scenes", {}),
-        loaded=_loaded(said, profile.get("scenes", {}), held.collection),
+        loaded=reached(listed, profile.get("scenes", {})),
         differing=differing,
     )
     scenes = scenes_of(held.studio, around, declared)
 
     def secret(what: str) -> str:
-        return keeping.reference(f"{own}-stream-{what}", _of(files, what))
+        return keeping.reference(f"{own}-stream-{what}", files.secrets.get(what))
 
     for what in ("key", "password"):
         if said.get("stream", {}).get(what) == UNREFERENCED:
@@ -217,10 +218,6 @@ def _directory_of(profile: Path) -> Path:
     return profile if profile.is_dir() else profile.parent
 
 
-def _of(files: ProfileFiles, what: str) -> Secret | None:
-    return files.secrets.get(what)
-
-
 def _note_service(service: Json | None, keeping: _Keeping) -> None:
     if service is not None and service["type"] != "rtmp_custom" and service["settings"]:
         known = service["settings"].get("service", service["type"])
@@ -232,18 +229,6 @@ def _note_service(service: Json | None, keeping: _Keeping) -> None:
 def _observed(resources: list[Json], kind: str, key: str) -> dict[str, str]:
     """What is observed of each resource of a kind, to its name."""
     return {r["observed"][key]: r["name"] for r in resources if r["kind"] == kind and key in r["observed"]}
-
-
-def _loaded(said: Json, scenes: Json, collection: str) -> frozenset[str]:
-    """The scenes of the loaded collection, with those that they show."""
-    waiting = list(said["scenes"] if "scenes" in said else said["collections"].get(collection, []))
-    found: set[str] = set()
-    while waiting:
-        key = waiting.pop()
-        if key not in found and key in scenes:
-            found.add(key)
-            waiting += [item["scene"] for item in scenes[key].get("items", []) if "scene" in item]
-    return frozenset(found)
 
 
 def _with_references(value: Any, keeping: _Keeping, path: tuple[str, ...] = ()) -> Any:

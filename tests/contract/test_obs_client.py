@@ -30,18 +30,12 @@ def test_nobody_listens() -> None:
     assert fault.value.reason == "NotListening"
 
 
-@pytest.mark.parametrize(
-    ("host", "reason", "words"),
-    [
-        ("no-such-host.invalid", "Unreachable", "cannot be reached"),  # RFC 2606: never resolved
-        ("255.255.255.255", "Unreachable", "cannot be reached"),
-    ],
-)
-def test_why_a_host_cannot_be_reached_is_told(host: str, reason: str, words: str) -> None:
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "255.255.255.255"])  # RFC 2606: never resolved
+def test_why_a_host_cannot_be_reached_is_told(host: str) -> None:
     with pytest.raises(ConnectFault) as fault:
         Client.connect(host, free_port(), "secret", timeout=PATIENT)
-    assert fault.value.reason == reason
-    assert words in str(fault.value)
+    assert fault.value.reason == "Unreachable"
+    assert "cannot be reached" in str(fault.value)
     assert "nobody listens" not in str(fault.value)
 
 

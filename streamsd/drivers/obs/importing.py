@@ -72,6 +72,18 @@ class Scenes:
     sources: Mapping[str, Json]
 
 
+def reached(listed: Iterable[str], scenes: Mapping[str, Json]) -> frozenset[str]:
+    """Of a profile's scenes the listed ones and those that they show, by name."""
+    waiting = list(listed)
+    found: set[str] = set()
+    while waiting:
+        key = waiting.pop()
+        if key not in found and key in scenes:
+            found.add(key)
+            waiting += [item["scene"] for item in scenes[key].get("items", []) if "scene" in item]
+    return frozenset(found)
+
+
 def scenes_of(studio: Mapping[str, Any], around: Surroundings, declared: Declared) -> Scenes:
     """The scenes, and what they show. Special inputs (Desktop Audio, Mic/Aux) are not theirs."""
     names = _names(studio["scenes"], declared)

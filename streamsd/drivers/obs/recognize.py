@@ -25,6 +25,7 @@ from streamsd.drivers.x11 import XDisplay
 
 Json = dict[str, Any]
 
+_CUTS = {"left": "cut_left", "right": "cut_right", "top": "cut_top", "bottom": "cut_bot"}
 _FONT: Json = {"face": "Sans Serif", "flags": 0, "size": 256, "style": ""}
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "image_source": {"linear_alpha": False, "unload": False},
@@ -233,9 +234,6 @@ def _network(values: Mapping[str, Any]) -> Json:
 def _screen(values: Mapping[str, Any], display: str) -> Json:
     cut = {side: values[key] for side, key in _CUTS.items() if values[key]}
     return _without_defaults({"display": display, "cursor": values["show_cursor"], "cut": cut}, cursor=True, cut={})
-
-
-_CUTS = {"left": "cut_left", "right": "cut_right", "top": "cut_top", "bottom": "cut_bot"}
 
 
 def _without_defaults(found: Mapping[str, Any], **defaults: object) -> Json:

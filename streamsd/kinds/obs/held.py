@@ -65,9 +65,11 @@ class Held:
     version: tuple[int, ...] = ()
 
     def value(self, section: str, name: str) -> str | None:
+        """None where OBS has no value."""
         return self.parameters.get((section, name), (None, None))[0]
 
     def is_set(self, parameter: Parameter) -> bool:
+        """Whether it has a value that is not the default."""
         value, default = self.parameters.get(parameter, (None, None))
         return bool(value) and value != default
 

@@ -9,12 +9,15 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from streamsd.drivers.obs.importing import Scenes, filters_of, sound_of
+from streamsd.drivers.obs.importing import Scenes, filters_of, reached, sound_of
 from streamsd.drivers.obs.recognize import Surroundings
 from streamsd.kinds.obs.document import CHANNELS, SPECIAL
 from streamsd.kinds.obs.held import Held, Json
 from streamsd.kinds.obs.importing_outputs import add_outputs
-from streamsd.kinds.obs.spec import file_name
+from streamsd.kinds.obs.spec import is_file_name
+
+_OF_OUTPUTS = ("profile ", "stream encoder", "recording's encoder")
+"""What the director calls whatever `add_outputs` writes."""
 
 
 def instance_of(
@@ -40,7 +43,7 @@ def instance_of(
     if said is None:
         found |= _sound_of_all(held)
         for what, name in (("profile", held.profile), ("collection", held.collection)):
-            if file_name(name):
+            if is_file_name(name):
                 found[what] = name
     _list_scenes(found, held, scenes, said, differing)
     found.pop("sources", None)
@@ -54,32 +57,18 @@ def instance_of(
     return found
 
 
-_OF_OUTPUTS = ("profile ", "stream encoder", "recording's encoder")
-
-
 def _list_scenes(found: Json, held: Held, scenes: Scenes, said: Json | None, differing: frozenset[str]) -> None:
     names = list(scenes.names.values())
     if said is None or "collections" not in said:
         given = (said or {}).get("scenes", [])
-        if said is None or _is_other(given, names, scenes) or "scene order" in differing:
+        if said is None or reached(given, scenes.scenes) != set(names) or "scene order" in differing:
             found["scenes"] = names
         return
     given = said["collections"].get(held.collection, [])
     if held.collection != said.get("collection", next(iter(said["collections"]))):
         found["collection"] = held.collection
-    if _is_other(given, names, scenes) or "scene order" in differing:
+    if reached(given, scenes.scenes) != set(names) or "scene order" in differing:
         found["collections"] = said["collections"] | {held.collection: names}
-
-
-def _is_other(given: list[str], names: list[str], scenes: Scenes) -> bool:
-    """Whether other scenes are there than the listed ones and those that they show."""
-    reached, waiting = set[str](), list(given)
-    while waiting:
-        name = waiting.pop()
-        if name not in reached:
-            reached.add(name)
-            waiting += [item["scene"] for item in scenes.scenes.get(name, {}).get("items", []) if "scene" in item]
-    return reached != set(names)
 
 
 def _video(video: Mapping[str, int]) -> Json:

@@ -25,8 +25,8 @@ FileName: TypeAlias = Annotated[str, StringConstraints(pattern=_FILE_NAME)]
 """A name that OBS makes a file name of."""
 
 
-def file_name(text: str) -> bool:
-    """Whether it can be one."""
+def is_file_name(text: str) -> bool:
+    """Whether it is a `FileName`."""
     return re.fullmatch(_FILE_NAME, text) is not None
 
 

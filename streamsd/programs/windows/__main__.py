@@ -152,6 +152,7 @@ async def _follow(display: str, all_wanted: Mapping[str, Wanted], board: Board) 
 
 
 async def _look(x: XConnection, wanted: Mapping[str, Wanted], board: Board) -> None:
+    # GetGeometry: the root window's size is the screen's, which may change while it runs.
     _, _, width, height = struct.unpack_from("<hhHH", await x.ask(14, 0, struct.pack("<I", x.screen.root)), 12)
     every = await find_windows(x)
     for name, one in wanted.items():

@@ -109,7 +109,7 @@ class XConnection:
 
     async def watch(self, window: int) -> None:
         """Have the server tell of what is made, moved, raised and closed directly in a window (`told`)."""
-        await self.send(2, 0, struct.pack("<III", window, _EVENT_MASK, _SUBSTRUCTURE_NOTIFY))
+        await self.send(2, 0, struct.pack("<III", window, _EVENT_MASK, _SUBSTRUCTURE_NOTIFY))  # ChangeWindowAttributes
 
     async def told(self, seconds: float) -> bool:
         """Whether the server has told of something since the last call, or does so within that time."""

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from streamsd.cli.client import Client
@@ -90,6 +91,12 @@ SHOW = """
 
 
 KEY = "key-by-hand-4711"
+
+
+@pytest.fixture(autouse=True)
+def _needed() -> None:
+    for program in ("obs", "Xvfb", "pulseaudio"):
+        need(program)
 
 
 def _sent(obs: Instance) -> int:
