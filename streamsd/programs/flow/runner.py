@@ -378,11 +378,14 @@ class Runner:
                 engine.tap = None
             else:
                 before = engine.plan
-                if not engine.patch(compile_flow(self.spec, engine.standing, self.setting.base, tap)):
-                    return {"error": "the flow is too busy to be looked into"}
-                began = time.monotonic()
-                tap.full.wait(min(seconds, 60.0))
-                engine.patch(before)
+                try:
+                    if not engine.patch(compile_flow(self.spec, engine.standing, self.setting.base, tap)):
+                        return {"error": "the flow is too busy to be looked into"}
+                    began = time.monotonic()
+                    tap.full.wait(min(seconds, 60.0))
+                finally:
+                    # Also when it was too busy: what waits to be taken would stay.
+                    engine.patch(before)
         passed = max(time.monotonic() - began, 1e-3)
         return {"ok": True, "rows": tap.rows[:count], "rate": round(tap.total / passed, 1)}
 
