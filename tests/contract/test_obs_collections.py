@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.contract.obs_documents import color, document, item
-from tests.contract.obs_rig import Director, Studio, studio, until
+from tests.contract.obs_rig import Director, Studio, studio, unless_it_may_wedge, until
 
 pytestmark = pytest.mark.xdist_group("obs-director")
 
@@ -36,6 +36,7 @@ def obs(tmp_path: Path) -> Iterator[Studio]:
 
 
 def test_one_of_several_is_loaded_and_the_rest_is_kept_or_goes(obs: Studio, tmp_path: Path) -> None:
+    unless_it_may_wedge()
     director = Director(obs, tmp_path, show("streamsd", 0xFF111111))
     try:
         _switches(obs, director)

@@ -97,7 +97,8 @@ def test_the_advanced_mode_has_its_encoders_and_tracks(obs: Studio, director: Di
     (file,) = (tmp_path / "rec").iterdir()
     with av.open(str(file)) as container:
         assert [stream.type for stream in container.streams] == ["video", "audio", "audio"]
-        assert container.streams.audio[1].metadata["title"] == "music"
+        if obs.instance.version < (31,):  # later ones name no track of a recording
+            assert container.streams.audio[1].metadata["title"] == "music"
         keys = [packet.pts * packet.time_base for packet in container.demux(video=0) if packet.is_keyframe]
     assert all(1.9 < float(b - a) < 2.1 for a, b in zip(keys, keys[1:], strict=False))
 

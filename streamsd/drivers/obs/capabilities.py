@@ -15,7 +15,8 @@ PACKAGE = "obs-studio"
 OLDEST = (28, 0, 0)
 """The first OBS that has obs-websocket 5 built in."""
 
-TESTED = "29.0.2"
+HYBRID = (30, 2)
+"""The first OBS that records hybrid MP4."""
 
 
 def version(program: Path) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """The sources, filters and transitions of OBS for Linux, each with the settings it takes.
 
-From OBS 29.0.2's own answers (GetInputKindList, GetInputDefaultSettings, GetSourceFilterDefaultSettings) and, for keys
+From the own answers of OBS 29.0.2, 30.2.3 and 32.2.2 (GetInputKindList, GetInputDefaultSettings,
+GetSourceFilterKindList, GetSourceFilterDefaultSettings) and, for keys
 without a default, the plugins' sources (obs-studio 29.0.2: plugins/*). Kinds of later versions and of plugins that
 Debian does not ship are listed without settings (None): those are for OBS to check.
 """
@@ -21,6 +22,11 @@ _V4L2 = _keys(
     "timeout_frames controls"
 )
 _PULSE = _keys("device_id")
+_SLIDES = _keys(
+    "files transition slide_time transition_speed loop hide randomize use_custom_size playback_behavior slide_mode"
+)
+_SLIDES_V2 = _SLIDES - {"loop", "randomize"} | {"playback_mode"}
+_SCREEN = _keys("screen show_cursor advanced server cut_top cut_left cut_right cut_bot")
 _FFMPEG = _keys(
     "is_local_file local_file looping restart_on_activate buffering_mb input input_format reconnect_delay_sec "
     "hw_decode clear_on_media_end close_when_inactive speed_percent color_range linear_alpha seekable ffmpeg_options"
@@ -31,11 +37,11 @@ INPUTS: Mapping[str, Keys] = {
     "color_source": _keys("color width height"),
     "color_source_v2": _keys("color width height"),
     "color_source_v3": _keys("color width height"),
-    "slideshow": _keys(
-        "files transition slide_time transition_speed loop hide randomize use_custom_size playback_behavior slide_mode"
-    ),
+    "slideshow": _SLIDES,
+    "slideshow_v2": _SLIDES_V2,
     "alsa_input_capture": _keys("device_id custom_pcm rate"),
-    "xshm_input": _keys("screen show_cursor advanced server cut_top cut_left cut_right cut_bot"),
+    "xshm_input": _SCREEN,
+    "xshm_input_v2": _SCREEN,
     "xcomposite_input": _keys(
         "capture_window cut_top cut_left cut_right cut_bot swap_redblue lock_x show_cursor include_border exclude_alpha"
     ),
@@ -55,8 +61,6 @@ INPUTS: Mapping[str, Keys] = {
     "pipewire-window-capture-source": None,
     "pipewire-screen-capture-source": None,
     "pipewire-camera-source": None,
-    "xshm_input_v2": None,
-    "slideshow_v2": None,
     "decklink-input": None,
     "aja_source": None,
     "sndio_output_capture": None,
@@ -89,6 +93,7 @@ FILTERS: Mapping[str, Keys] = {
     "sharpness_filter": _keys("sharpness"),
     "sharpness_filter_v2": _keys("sharpness"),
     "hdr_tonemap_filter": _keys("transform sdr_white_level_nits hdr_input_maximum_nits hdr_output_maximum_nits"),
+    "sdr_on_hdr_filter": None,
     "async_delay_filter": _keys("delay_ms"),
     "gain_filter": _keys("db"),
     "noise_gate_filter": _keys("open_threshold close_threshold attack_time hold_time release_time"),
@@ -111,8 +116,8 @@ AUDIO_FILTERS = _keys(
 """Filters of sound: on a source without sound OBS answers OK and adds nothing."""
 
 SILENT_INPUTS = _keys(
-    "image_source color_source color_source_v2 color_source_v3 slideshow xshm_input xcomposite_input v4l2_input "
-    "text_ft2_source text_ft2_source_v2"
+    "image_source color_source color_source_v2 color_source_v3 slideshow slideshow_v2 xshm_input xshm_input_v2 "
+    "xcomposite_input v4l2_input text_ft2_source text_ft2_source_v2"
 )
 
 VIDEO_FILTERS = frozenset(FILTERS) - AUDIO_FILTERS

@@ -110,6 +110,8 @@ def _start(instance: Instance) -> Mapping[str, Mapping[str, str]]:
             "Pre21Defaults": "false",
             "Pre23Defaults": "false",
             "Pre24.1Defaults": "false",
+            # OBS 31 would make user.ini of global.ini, and where there is one already it says so in a dialog.
+            "Pre31Migrated": "true",
             "ConfirmOnExit": "false",
             "EnableAutoUpdates": "false",
         },

@@ -83,6 +83,10 @@ class ObsKind(Kind[ObsSpec]):
             if version and version < capabilities.OLDEST:
                 words = ".".join(map(str, version))
                 yield Problem("program-too-old", f"OBS {words} has no obs-websocket 5", "OBS 28 or later")
+            record = spec.record
+            if version and version < capabilities.HYBRID and record is not None and record.format == "hybrid_mp4":
+                hint = "OBS 30.2 or later; mkv can be played too when OBS was killed"
+                yield Problem("format-unknown", "this OBS has no hybrid_mp4", hint, ("record", "format"))
         if spec.display is None and context.program("Xvfb") is None:
             yield Problem("program-missing", "Xvfb is not installed", "apt install xvfb, or name a display")
 

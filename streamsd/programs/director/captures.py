@@ -1,5 +1,5 @@
 """Captured displays whose X server started anew: OBS's capture stays with the one that is gone until it is told again
-(measured with OBS 29: re-sending `server` recovers it)."""
+(measured with OBS 29, 30 and 32: re-sending `server` recovers it)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from streamsd.programs.director.client import Request
+from streamsd.programs.director.kinds import base
 from streamsd.programs.director.model import Input
 
 KIND = "xshm_input"
@@ -24,7 +25,7 @@ class Captures:
         requests = []
         for name, wanted in inputs.items():
             server = wanted.settings.get("server")
-            if wanted.kind != KIND or not isinstance(server, str):
+            if base(wanted.kind) != KIND or not isinstance(server, str):
                 continue
             if server not in now:
                 found = _socket_of(server)

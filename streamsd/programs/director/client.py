@@ -32,6 +32,12 @@ EVENTS = 0x7FF
 BATCH = 400
 """Requests in one batch: OBS answers a batch when all of it is done, and other messages wait meanwhile."""
 
+NOT_READY = 207
+"""OBS loads a collection, or is starting, and has done nothing (RequestStatus NotReady, from obs-websocket 5.3 on)."""
+
+_ASK_AGAIN = 0.02
+"""Seconds after which what was not ready is asked again; a collection is loaded in about 60 ms."""
+
 _ENDED = "OBS closed the connection"
 _CLOSED = "the connection to OBS is closed"
 
@@ -57,6 +63,10 @@ class NoAnswer(ConnectionLost):
     def __init__(self, asked: float, message: str) -> None:
         self.asked = asked
         super().__init__(message)
+
+
+class Wedged(NoAnswer):
+    """It will never answer, and it is known why: it is to be started anew at once."""
 
 
 class RequestFault(Exception):
@@ -106,7 +116,8 @@ def _words(fault: Exception) -> str:
 
 
 class Client:
-    """A connected, identified client. Every method but `close` may raise ConnectionLost."""
+    """A connected, identified client. Every method but `close` may raise ConnectionLost. What OBS is not ready for is
+    asked again until it is; NoAnswer when it is not in time."""
 
     def __init__(self, ws: websocket.WebSocket, timeout: float) -> None:
         self._ws = ws
@@ -160,35 +171,58 @@ class Client:
         """For select. websocket-client reads no byte beyond the frame it returns, so select tells the truth."""
         return self._ws.sock.fileno() if self._ws.sock else -1
 
-    def call(self, type: str, data: Mapping[str, JsonValue] | None = None) -> Data:
-        """One request's answer. RequestFault when OBS refuses."""
-        id = self._id()
-        self._send({"op": 6, "d": {"requestType": type, "requestId": id, "requestData": dict(data or {})}})
-        answer = self._answer(self._wait(7, id))
+    def call(self, type: str, data: Mapping[str, JsonValue] | None = None, *, within: float | None = None) -> Data:
+        """One request's answer, in this many seconds (else: in those of the connection). RequestFault when OBS
+        refuses."""
+        asked = time.monotonic()
+        answer = self._call(type, data, within)
+        while answer.code == NOT_READY:
+            self._not_ready(asked, within)
+            answer = self._call(type, data, within)
         if not answer.ok:
             raise RequestFault(type, answer.code, answer.comment)
         return answer.data
+
+    def _call(self, type: str, data: Mapping[str, JsonValue] | None, within: float | None) -> Answer:
+        id = self._id()
+        self._send({"op": 6, "d": {"requestType": type, "requestId": id, "requestData": dict(data or {})}})
+        return self._answer(self._wait(7, id, within))
 
     def batch(self, requests: Sequence[Request]) -> list[Answer]:
         """Serial batches, nothing halts on a failure: one answer for each request, in order."""
         answers: list[Answer] = []
         for start in range(0, len(requests), BATCH):
             part = requests[start : start + BATCH]
-            id = self._id()
-            bodies = [{"requestType": r.type, "requestData": dict(r.data)} for r in part]
-            self._send(
-                {"op": 8, "d": {"requestId": id, "haltOnFailure": False, "executionType": 0, "requests": bodies}}
-            )
-            results = self._wait(9, id).get("results")
-            if not isinstance(results, list) or len(results) != len(part):
-                raise self._lost("OBS answered only a part of what it was asked")
-            answers.extend(self._answer(cast("Data", result)) for result in results)
+            asked = time.monotonic()
+            found = self._batch(part)
+            while waiting := [n for n, answer in enumerate(found) if answer.code == NOT_READY]:
+                self._not_ready(asked, None)
+                for n, answer in zip(waiting, self._batch([part[n] for n in waiting]), strict=True):
+                    found[n] = answer
+            answers.extend(found)
         return answers
+
+    def _batch(self, part: Sequence[Request]) -> list[Answer]:
+        id = self._id()
+        bodies = [{"requestType": r.type, "requestData": dict(r.data)} for r in part]
+        self._send({"op": 8, "d": {"requestId": id, "haltOnFailure": False, "executionType": 0, "requests": bodies}})
+        results = self._wait(9, id).get("results")
+        if not isinstance(results, list) or len(results) != len(part):
+            raise self._lost("OBS answered only a part of what it was asked")
+        return [self._answer(cast("Data", result)) for result in results]
+
+    def _not_ready(self, asked: float, within: float | None) -> None:
+        """Wait before it is asked again."""
+        seconds = self._timeout if within is None else within
+        if time.monotonic() - asked > seconds:
+            self._lost("")
+            raise NoAnswer(asked, f"OBS has not become ready within {seconds:g} s")
+        time.sleep(_ASK_AGAIN)
 
     def events(self, wait: float = 0.0) -> list[ObsEvent]:
         """What happened since the last call; waits up to `wait` seconds for the first."""
         while self._readable(0.0 if self._events else wait):
-            self._take(time.monotonic() + self._timeout)
+            self._take(time.monotonic() + self._timeout, self._timeout)
         found = list(self._events)
         self._events.clear()
         return found
@@ -220,10 +254,11 @@ class Client:
         except (OSError, websocket.WebSocketException):
             raise self._lost(_ENDED) from None
 
-    def _wait(self, op: int, id: str) -> Data:
-        deadline = time.monotonic() + self._timeout
+    def _wait(self, op: int, id: str, within: float | None = None) -> Data:
+        seconds = self._timeout if within is None else within
+        deadline = time.monotonic() + seconds
         while True:
-            message = self._take(deadline)
+            message = self._take(deadline, seconds)
             if message is None:
                 continue
             body = message.get("d")
@@ -231,13 +266,13 @@ class Client:
                 raise self._lost("OBS answered what it was not asked")
             return body
 
-    def _take(self, deadline: float) -> Data | None:
-        """The next message, or None when it was an event (kept)."""
+    def _take(self, deadline: float, seconds: float) -> Data | None:
+        """The next message, or None when it was an event (kept). `seconds`: those that end at the deadline."""
         left = deadline - time.monotonic()
         # Looked at though the time is over: it may be us who were held up.
         if not self._readable(max(0.0, left)):
             self._lost("")
-            raise NoAnswer(deadline - self._timeout, f"OBS did not answer within {self._timeout:g} s")
+            raise NoAnswer(deadline - seconds, f"OBS did not answer within {seconds:g} s")
         raw: object = ""
         try:
             self._ws.settimeout(max(left, 0.1))
@@ -245,7 +280,7 @@ class Client:
             message = json.loads(raw)
         except (TimeoutError, websocket.WebSocketTimeoutException):
             self._lost("")
-            raise NoAnswer(deadline - self._timeout, "OBS ended in the middle of its answer") from None
+            raise NoAnswer(deadline - seconds, "OBS ended in the middle of its answer") from None
         except (OSError, websocket.WebSocketException):
             raise self._lost(_ENDED) from None
         except ValueError:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import copy
 import json
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from streamsd.programs.director.kinds import base
 from streamsd.programs.director.model import Input, Item, Owned, Scene, Studio, Transition
 
 _BOUNDS = (
@@ -160,7 +160,7 @@ def _can(source: str, inputs: Mapping[str, Input], kinds: frozenset[str]) -> boo
 
 def _source(name: str, wanted: Input) -> Json:
     return {
-        "id": re.sub(r"_v\d+$", "", wanted.kind),
+        "id": base(wanted.kind),
         "versioned_id": wanted.kind,
         "name": name,
         "settings": dict(wanted.settings),

@@ -15,7 +15,15 @@ from pathlib import Path
 
 from streamsd.core.report import JsonValue, Report, write_report
 from streamsd.programs.director.changes import Impossible
-from streamsd.programs.director.client import Client, ConnectFault, ConnectionLost, NoAnswer, Request, RequestFault
+from streamsd.programs.director.client import (
+    Client,
+    ConnectFault,
+    ConnectionLost,
+    NoAnswer,
+    Request,
+    RequestFault,
+    Wedged,
+)
 from streamsd.programs.director.collection import CollectionFile
 from streamsd.programs.director.commands import Answer, Commands, Refusal
 from streamsd.programs.director.control import Control, refusal
@@ -193,7 +201,10 @@ class Director:
 
     def lost(self, lost: ConnectionLost) -> None:
         """The connection broke, or OBS does not answer."""
-        if isinstance(lost, NoAnswer):
+        if isinstance(lost, Wedged):
+            self._patience.complain(str(lost))
+            self.lose("NotAnswering", str(lost))
+        elif isinstance(lost, NoAnswer):
             self._patience.silent(lost.asked, self._answer_within)
             self.lose("NotAnswering", str(lost))
         else:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from streamsd.core.report import JsonValue
 from streamsd.programs.director.changes import ALL_OUTPUTS, Change, Cost, Impossible, OutputName, Phase
-from streamsd.programs.director.client import Client, RequestFault
+from streamsd.programs.director.client import Client, NoAnswer, RequestFault, Wedged
 from streamsd.programs.director.collection import CollectionFault, CollectionFile, edited, transition_settings
 from streamsd.programs.director.diff import Comparison
+from streamsd.programs.director.kinds import fitted
 from streamsd.programs.director.model import Desired, Owned, Settings, Studio, Transition
 from streamsd.programs.director.outputs import OutputKeeper
 from streamsd.programs.director.profile import encoder_changes
@@ -25,6 +26,10 @@ PARK = "streamsd-park"
 PATIENCE = 4.0
 """Seconds with the same differences after which they count as not taken. Deletes are asynchronous (a quarter of a
 second on a quiet machine, in which the name is taken), and a transition's duration can read stale."""
+
+
+SWITCH_WITHIN = 5.0
+"""Seconds for leaving a collection, where OBS may never come to its end. It takes 60 ms otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +52,19 @@ class Outcome:
 
 
 class Reconciler:
-    """Brings one OBS to a desired document. Raises ConnectionLost, ReadFault; RequestFault never."""
+    """Brings one OBS to a desired document. Raises ConnectionLost, ReadFault; RequestFault never. `may_wedge`: it is an
+    OBS that cannot always leave a collection (streamsd.programs.director.releases)."""
 
-    def __init__(self, client: Client, reader: Reader, outputs: OutputKeeper, files: CollectionFile | None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        reader: Reader,
+        outputs: OutputKeeper,
+        files: CollectionFile | None,
+        *,
+        may_wedge: bool = False,
+    ) -> None:
+        self._may_wedge = may_wedge
         self._client = client
         self._reader = reader
         self._outputs = outputs
@@ -61,6 +76,7 @@ class Reconciler:
     def converge(self, desired: Desired, owned: Owned, *, within: float = 20.0) -> Outcome:
         """Until nothing differs, nothing moves any more, or the time is over."""
         deadline = time.monotonic() + within
+        desired = replace(desired, studio=fitted(desired.studio, self._reader.input_kinds))
         mutating, rounds, stuck = 0, 0, 0
         moved = time.monotonic()
         before: tuple[str, ...] = ()
@@ -199,13 +215,24 @@ class Reconciler:
             files.remove(wanted)
             names = [name for name in names if name != wanted]
         if wanted in names:
-            self._client.call(f"SetCurrent{what}", {key: wanted})
+            self._ask_to_switch(f"SetCurrent{what}", {key: wanted})
             if self._current(what)[0] == wanted:
                 return
-        self._client.call(f"Create{what}", {key: wanted})
+        self._ask_to_switch(f"Create{what}", {key: wanted})
         deadline = time.monotonic() + 5.0
         while self._current(what)[0] != wanted and time.monotonic() < deadline:
             time.sleep(0.05)
+
+    def _ask_to_switch(self, request: str, data: Mapping[str, JsonValue]) -> None:
+        if not self._may_wedge:
+            self._client.call(request, data)
+            return
+        try:
+            self._client.call(request, data, within=SWITCH_WITHIN)
+        except NoAnswer as silence:
+            raise Wedged(
+                silence.asked, "OBS could not unload its scenes, and asks to be ended (a fault of OBS)"
+            ) from None
 
     def _encoder_changes(self, desired: Desired) -> Iterator[Change]:
         if self._files is not None:
@@ -236,14 +263,22 @@ class Reconciler:
         if self._files is None:
             return 0
         _, names = self._current("SceneCollection")
-        self._switch("SceneCollection", PARK, names)
         try:
-            data = self._files.read(desired.collection)
-            new = edited(data, desired.studio, prune=desired.prune, owned=owned, kinds=self._reader.input_kinds)
-            self._files.write(desired.collection, new)
+            self._switch("SceneCollection", PARK, names)
+        except Wedged:
+            # It has written the file, and will not do so again: the next OBS begins with what is declared.
+            self._edit(self._files, desired, owned)
+            raise
+        try:
+            self._edit(self._files, desired, owned)
         finally:
             self._switch("SceneCollection", desired.collection, [*names, PARK])
         return 2
+
+    def _edit(self, files: CollectionFile, desired: Desired, owned: Owned) -> None:
+        data = files.read(desired.collection)
+        new = edited(data, desired.studio, prune=desired.prune, owned=owned, kinds=self._reader.input_kinds)
+        files.write(desired.collection, new)
 
     # ---- reading ------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from streamsd.programs.director.model import Desired, Owned, Settings, Studio
 from streamsd.programs.director.outputs import OutputKeeper
 from streamsd.programs.director.readback import Reader, ReadFault
 from streamsd.programs.director.reconcile import PARK, Outcome, Reconciler
+from streamsd.programs.director.releases import await_started, may_wedge, release
 from streamsd.programs.director.telling import tell
 
 SETTLE = 0.02
@@ -102,8 +103,11 @@ class Session:
         self.client = client
         version = client.call("GetVersion")
         self.obs_version = str(version.get("obsVersion", ""))
+        number = release(self.obs_version)
+        await_started(client, number)
         self.outputs = OutputKeeper(client)
-        self._reconciler = Reconciler(client, Reader(client), self.outputs, files)
+        wedges = files is not None and may_wedge(number)
+        self._reconciler = Reconciler(client, Reader(client), self.outputs, files, may_wedge=wedges)
         self._reconciler.kept.update(kept)
         self._captures = Captures()
         self._media_files = MediaFiles() if is_local else None
