@@ -11,7 +11,7 @@ from typing import Any
 from bench.figures import Figure
 from bench.flows.latency import cpu_seconds
 from bench.flows.messages import SCHEMA, make
-from tests.e2e.flow import kafka_broker
+from tests.e2e.flow import certificates, kafka_broker
 from tests.e2e.flow.processes import Flow
 
 PARTITIONS = 4
@@ -22,9 +22,10 @@ def figures(directory: Path, quick: bool) -> Iterator[Figure]:
     if not (shutil.which("java") and shutil.which("mvn")):
         return
     count = 100_000 if quick else 1_000_000
-    home = directory / "kafka"
+    home, tls = directory / "kafka", directory / "tls"
     home.mkdir()
-    with kafka_broker.kafka(home) as kafka:
+    tls.mkdir()
+    with kafka_broker.kafka(home, certificates.make(tls)) as kafka:
         _topics(kafka.address, ["in", "out", "hand"])
         _fill(kafka.address, make(count))
         rate, per_core = _flow(directory / "kafka-flow", kafka.address, count)
@@ -72,7 +73,7 @@ def _flow(directory: Path, address: str, count: int) -> tuple[float, float]:
     """(messages a second, messages a CPU second), from the first that came in to all acknowledged by the broker."""
     mapped = {"device": "device", "temp_f": "temp_c * 1.8 + 32", "ts": "ts"}
     spec: dict[str, Any] = {
-        "source": {"kafka": {"brokers": [address], "topics": ["in"], "group": "bench"}},
+        "source": {"kafka": {"brokers": [address], "topics": ["in"]}},
         "schema": SCHEMA,
         "steps": [{"map": mapped}],
         "sink": {"kafka": {"brokers": [address], "topic": "out"}},

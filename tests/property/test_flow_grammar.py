@@ -15,9 +15,8 @@ import pytest
 from streamsd.document.load import load
 from streamsd.flow.expressions.functions import FUNCTIONS
 from streamsd.flow.expressions.grammar import IGNORED, RULES, TERMINALS
-from streamsd.flow.expressions.source import ExpressionError, parse
 from streamsd.kinds import load_kinds
-from tests.unit.flow.test_expressions import BAD, HOSTILE
+from tests.unit.flow.test_expressions import BAD, HOSTILE, faults_of
 
 ROOT = Path(__file__).parents[2]
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)+"|[A-Za-z]+|[=|()\[\]{}]')
@@ -145,20 +144,13 @@ class Sentences:
 
 
 def reads(text: str) -> bool:
-    try:
-        parse(text)
-    except ExpressionError:
-        return False
-    return True
+    return not faults_of(text)
 
 
 def bounded(text: str) -> bool:
     """Refused for its size alone."""
-    try:
-        parse(text)
-    except ExpressionError as fault:
-        return "at most" in fault.message or "too deep" in fault.message
-    return False
+    faults = faults_of(text)
+    return bool(faults) and all("at most" in fault.message or "too deep" in fault.message for fault in faults)
 
 
 @pytest.mark.parametrize("seed", range(4))

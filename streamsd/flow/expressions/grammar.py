@@ -1,6 +1,6 @@
 """The grammar of expressions, as it is published. Tests hold the parser to it, both ways.
 
-`parse` reads expressions with Python's own parser and refuses what this grammar does not have; it is written down for
+`read` reads expressions with Python's own parser and refuses what this grammar does not have; it is written down for
 those who write expressions, or programs that do.
 """
 

@@ -148,16 +148,9 @@ _REFUSED: dict[str, tuple[str, str]] = {
 }
 
 
-def parse(text: str) -> Source:
-    """ExpressionError when it is too long, not an expression, or holds what the language has not."""
-    source = read(text)
-    if source.faults:
-        raise gathered(source.faults)
-    return source
-
-
 def read(text: str) -> Source:
-    """The same, but what the language has not is in `Source.faults`: the rest can be looked at too."""
+    """ExpressionError when it is too long or not an expression. What of it the language has not is in `Source.faults`:
+    the rest can be looked at too."""
     if len(text) > MAX_LENGTH:
         raise ExpressionError(
             f"an expression has at most {MAX_LENGTH} characters; this has {len(text)}", "split it over `set` steps"
@@ -178,7 +171,7 @@ def read(text: str) -> Source:
         raise ExpressionError("an expression is empty", "write a condition such as temp_c > -40")
     # What a comma or a `for` makes begins with the parenthesis that was put around all.
     if (tree.lineno, tree.col_offset) == (1, 0) and not isinstance(tree, ast.Tuple | ast.GeneratorExp):
-        raise ExpressionError("a parenthesis is closed that was not opened", "", *_unopened(text))
+        raise ExpressionError("a parenthesis is closed that was not opened", "take it away", *_unopened(text))
     if any("literal" in str(warning.message) for warning in warned):
         raise ExpressionError("a number ends where a word begins", "write a space between them")
     return _bounded(source)
@@ -243,7 +236,6 @@ def _check_node(source: Source, node: ast.AST) -> None:
             for op, right in zip(ops, comparators, strict=True):
                 if isinstance(op, ast.Is | ast.IsNot) and not (is_null(right) and source.before(right) != "("):
                     raise source.error(right, "'is' compares with None only", "write ==")
-
         case ast.Constant(value=int() as number) if not isinstance(number, bool) and abs(number) > MAX_LITERAL:
             raise source.error(node, f"whole numbers are at most {MAX_LITERAL}")
         case ast.Constant(value=value) if isinstance(value, complex | bytes) or value is Ellipsis:
