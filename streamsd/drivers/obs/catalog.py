@@ -1,9 +1,9 @@
 """The sources, filters and transitions of OBS for Linux, each with the settings it takes.
 
 From the own answers of OBS 29.0.2, 30.2.3 and 32.2.2 (GetInputKindList, GetInputDefaultSettings,
-GetSourceFilterKindList, GetSourceFilterDefaultSettings) and, for keys
-without a default, the plugins' sources (obs-studio 29.0.2: plugins/*). Kinds of later versions and of plugins that
-Debian does not ship are listed without settings (None): those are for OBS to check.
+GetSourceFilterKindList, GetSourceFilterDefaultSettings) and, for keys without a default, the plugins' sources
+(obs-studio 29.0.2: plugins/*). Kinds of later versions and of plugins that Debian does not ship are listed without
+settings (None): those are for OBS to check.
 """
 
 from __future__ import annotations

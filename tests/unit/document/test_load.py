@@ -9,7 +9,7 @@ import pytest
 from streamsd.core.address import Address
 from streamsd.core.diagnostics import Diagnostic, Source
 from streamsd.document import build
-from streamsd.document.envelope import envelope
+from streamsd.document.envelope import declared, envelope
 from streamsd.document.excerpt import lines_of, render
 from streamsd.document.load import Loaded, load
 from tests.unit.document.kinds import REGISTRY, read, told
@@ -118,6 +118,16 @@ def test_an_envelope_has_everything_in_json_types(tmp_path: Path) -> None:
     assert found["status"] == {"ready": True}
     assert (found["spec"]["class"], found["spec"]["token"], found["spec"]["bitrate"]) == ("x", "***", None)
     assert envelope(loaded.resources[Address("Screen", "s")])["spec"]["resolution"] == "1280x720"
+
+
+def test_what_is_declared_is_said_without_defaults_and_with_references_for_secrets(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("hunter2\n")
+    (tmp_path / "key").chmod(0o600)
+    references = f"c: {{screen: s, token: '${{secret:file:{tmp_path}/key}}'}}, d: {{screen: s, token: hunter2}}"
+    loaded = read(tmp_path, f"version: 1\nscreens: {{s: {{}}}}\ncasts: {{{references}}}\n")
+    c, d = (declared(loaded.resources[Address("Cast", name)]) for name in "cd")
+    assert c == {"screen": "s", "token": f"${{secret:file:{tmp_path}/key}}"}
+    assert d == {"screen": "s", "token": "${secret:}"}, "never the secret that stands in the profile itself"
 
 
 def shown(text: str, at: Source, code: str = "x", hint: str = "") -> str:
