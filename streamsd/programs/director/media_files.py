@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from streamsd.core.report import JsonValue
 from streamsd.programs.director.changes import Impossible
 from streamsd.programs.director.client import Request
+from streamsd.programs.director.kinds import base
 from streamsd.programs.director.model import Input, Settings
 
 _FILTER_FILES = ("image_path",)
@@ -58,7 +59,7 @@ def _files(wanted: Input) -> Iterator[str]:
 def _shown_by(wanted: Input) -> dict[str, JsonValue]:
     """The settings that name files, of the kinds whose do."""
     settings: Settings = wanted.settings
-    match wanted.kind.partition("_v")[0]:
+    match base(wanted.kind):
         case "image_source":
             key = "file"
         case "slideshow":

@@ -284,6 +284,7 @@ class Reconciler:
 
     def differing(self, desired: Desired, owned: Owned, found: Studio) -> set[str]:
         """What is not as declared, each by what it is `about` (see Comparison)."""
+        desired = replace(desired, studio=fitted(desired.studio, self._reader.input_kinds))
         comparison = Comparison(
             desired, found, self._reader, owned, frozenset(self.kept), has_files=self._files is not None
         )
