@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import json
@@ -107,6 +108,34 @@ def test_only_who_knows_the_key_may_publish_and_only_one(room: Room, server: Ser
     assert server.publish().wait(60) != 0
     assert first.poll() is None
     assert "publishes already" in room.log()
+
+
+def test_many_who_say_nothing_keep_nobody_out(room: Room, server: Server) -> None:
+    first = server.publish()
+    until(lambda: bool(server.observed("published_frames")), "it publishes")
+    with contextlib.ExitStack() as strangers:
+
+        def crowd() -> list[socket.socket]:
+            """From two addresses, more than all that are let in at once."""
+            made = [
+                socket.create_connection(("127.0.0.1", server.port), 30, (address, 0))
+                for address in ("127.0.0.1", "127.0.0.2")
+                for _ in range(12)
+            ]
+            return [strangers.enter_context(peer) for peer in made]
+
+        old = crowd()[0]
+        assert old.recv(1) == b"", "the oldest has made room"
+        before = server.observed("published_frames")
+        until(lambda: server.observed("published_frames") != before, "who publishes is not disturbed")
+        crowd()
+        assert server.publish().wait(60) != 0
+        assert "publishes already" in room.log(), "a newcomer is listened to"
+        first.terminate()
+        until(lambda: server.reason() == "WaitingForPublisher", "it is gone")
+        crowd()
+        server.publish()
+        until(lambda: server.observed("publishers_seen") == 2, "another one publishes at once")
 
 
 def test_a_publisher_that_stands_still_gives_way(room: Room, server: Server) -> None:

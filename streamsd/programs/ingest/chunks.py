@@ -94,6 +94,7 @@ class Messages:
         if self._window and self._taken - self._told >= self._window // 2:
             self._told = self._taken
             send(self._writer, 2, Message(ACKNOWLEDGE, 0, 0, struct.pack(">I", self._taken & 0xFFFFFFFF)))
+            await self._writer.drain()  # one that sends and never reads would fill our memory with them
         return data
 
     async def _chunk(self) -> Message | None:

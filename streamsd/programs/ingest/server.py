@@ -31,6 +31,8 @@ _SILENT = 15.0
 """Seconds without a message after which a publisher is let go: its network may be gone, and it comes back."""
 _AT_ONCE = 16
 """Connections; only one of them can publish."""
+_EACH = 8
+"""Of those that have not published yet, how many one address may have."""
 _WINDOW = 2_500_000
 """Bytes after which the other side acknowledges: what such servers usually say."""
 
@@ -58,6 +60,7 @@ class _Peer:
     """A connection. `feed` once it publishes."""
 
     name: str
+    address: str
     writer: asyncio.StreamWriter
     app: str = ""
     feed: Feed | None = None
@@ -72,7 +75,8 @@ class Ingest:
     refused: int = 0
     trouble: str = ""
     _live: _Peer | None = None
-    _peers: set[asyncio.Task[None]] = field(default_factory=set)
+    _peers: dict[asyncio.Task[None], _Peer] = field(default_factory=dict)
+    """In the order in which they came."""
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _beat: int = 0
     _began: float = 0.0
@@ -99,12 +103,11 @@ class Ingest:
     async def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        if len(self._peers) >= _AT_ONCE:
-            writer.close()
-            return
-        self._peers.add(task)
-        name = "{}:{}".format(*writer.get_extra_info("peername")[:2])
-        peer = _Peer(name, writer)
+        address, port = writer.get_extra_info("peername")[:2]
+        name = f"{address}:{port}"
+        peer = _Peer(name, address, writer)
+        self._peers[task] = peer
+        self._make_room(address)
         try:
             await self._serve(peer, reader)
         except (OSError, EOFError, TimeoutError):
@@ -116,9 +119,26 @@ class Ingest:
         except asyncio.CancelledError:
             pass  # it ends, or another publisher took over
         finally:
-            self._peers.discard(task)
+            self._peers.pop(task, None)
             writer.close()
             await self._gone(peer)
+
+    def _make_room(self, newcomer: str) -> None:
+        """Who comes is always let in, or a few that say nothing would keep everybody out. Those who have been there the
+        longest and do not publish go: of the newcomer's address when that has more than its share, else of the one
+        that has the most."""
+        strangers: dict[str, list[asyncio.Task[None]]] = {}
+        for task, peer in self._peers.items():
+            if peer.feed is None:
+                strangers.setdefault(peer.address, []).append(task)
+        crowd = strangers[newcomer]
+        if len(crowd) <= _EACH:
+            if len(self._peers) <= _AT_ONCE:
+                return
+            crowd = max(strangers.values(), key=len)
+        oldest = crowd[0]
+        del self._peers[oldest]
+        oldest.cancel()
 
     async def _serve(self, peer: _Peer, reader: asyncio.StreamReader) -> None:
         async with asyncio.timeout(_INTRODUCTION) as introduction:
