@@ -133,26 +133,15 @@ def _messages(one: records.Encode) -> Encoder:
 def _addressed(one: records.Encode, parts: int, most: int | None = None) -> Encoder:
     """`most`: bytes of message and key, which is the last part of an address."""
 
-    def encode(rows: list[Any]) -> Encoded:
-        try:
-            made: list[Any] = [(*item[:parts], one(item[parts])) for item in rows]
-            return Batch(len(made), items=made), []
-        except ROW_ERRORS:
-            return apart(rows)
+    def checked(item: Any) -> tuple[Any, ...]:
+        message = one(item[parts])
+        if most is not None and len(message) + len((item[parts - 1] or "").encode()) > most:
+            raise RowFault("too-long", f"a result of {len(message)} bytes: with its key the sink takes at most {most}")
+        return (*item[:parts], message)
 
-    def apart(rows: list[Any]) -> Encoded:
-        made: list[Any] = []
-        faults: list[tuple[BaseException, Any]] = []
-        for item in rows:
-            try:
-                message = one(item[parts])
-                if most is not None and len(message) + len((item[parts - 1] or "").encode()) > most:
-                    words = f"a result of {len(message)} bytes: with its key the sink takes at most {most}"
-                    raise RowFault("too-long", words)
-                made.append((*item[:parts], message))
-            except ROW_ERRORS as fault:
-                faults.append((fault, item[parts]))
-        return Batch(len(made), items=made), faults
+    def encode(rows: list[Any]) -> Encoded:
+        made, faults = _each(checked, rows)
+        return Batch(len(made), items=made), [(fault, item[parts]) for fault, item in faults]
 
     return encode
 
