@@ -217,7 +217,9 @@ class OutputKeeper:
                 if not _without_bytes(name):
                     kept.starting_until = now + CONNECTING
             if kept.tries > 1:
-                yield Impossible("OutputFailing", name.value, f"ended {kept.tries - 1} times without a byte")
+                yield Impossible(
+                    "OutputFailing", name.value, f"ended {kept.tries - 1} times without a byte; its log says why"
+                )
 
     def stop(self, names: Iterable[OutputName], *, within: float = 10.0) -> bool:
         """Stop these and wait until they have ended; whether they did."""
