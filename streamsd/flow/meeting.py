@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from streamsd.flow.keyed import KeyedWork
+from streamsd.flow.stored import dump, load
 from streamsd.flow.watermark import UNKNOWN
-from streamsd.flow.windows import Work
+from streamsd.flow.windows import SHARDS, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,20 @@ class Told:
     work: Any
     size: int = 0
     floor: int = UNKNOWN
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Between processes, as `stored` writes state: to take dataclasses apart would take longer than all else."""
+        work = self.work
+        plain = work.plain() if isinstance(work, Work | KeyedWork) else work
+        return _told, (self.process, self.shard, type(work) is KeyedWork, dump(plain), self.size, self.floor)
+
+
+def _told(process: int, shard: int, keyed: bool, plain: bytes, size: int, floor: int) -> Told:
+    """What `Told.__reduce__` wrote."""
+    work = load(plain)
+    if shard != SHARDS:
+        work = KeyedWork(*work) if keyed else Work(*work)
+    return Told(process, shard, work, size, floor)
 
 
 def fewer(work: Iterable[tuple[int, Any]]) -> dict[int, Any]:

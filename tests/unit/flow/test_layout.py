@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,13 @@ import pytest
 
 from streamsd.flow.checks import check_processes
 from streamsd.flow.compiler import compile_flow
+from streamsd.flow.faults import Dead
+from streamsd.flow.keyed import KeyedWork
 from streamsd.flow.layout import Layout
+from streamsd.flow.meeting import Told
 from streamsd.flow.spec import FlowSpec
 from streamsd.flow.standing import Standing
+from streamsd.flow.windows import SHARDS, Work
 from streamsd.programs.flow.sink_parts import DEAD, is_none, parts_of
 
 FILES = {name: {"file": {"path": name}} for name in "abc"}
@@ -36,6 +41,20 @@ def test_the_end_of_an_epoch_is_told_in_every_process():
     parts = [parts_of(Layout(made), plan, process) for process in range(3)]
     assert parts == [[DEAD], ["none@1"], ["sink out"]]
     assert [is_none(part) for own in parts for part in own] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("shard", "work"),
+    [
+        (3, Work([(7, [("k", [1, 0.5, {"a"}])])], 6, None)),
+        (3, KeyedWork([("k", 5, 4, 0, (1,), b"raw")], 4)),
+        (SHARDS, ([{"k": 1}], [Dead("late", "too late", b"raw", "in")])),
+    ],
+    ids=["panes", "keyed", "passing"],
+)
+def test_what_is_told_to_another_process_comes_as_it_was(shard: int, work: Any):
+    told = Told(1, shard, work, 300, -5)
+    assert pickle.loads(pickle.dumps(told, 5)) == told
 
 
 def test_partitions_are_divided_and_brokers_written_to_by_all():
