@@ -27,7 +27,7 @@ from streamsd.flow.watermark import UNKNOWN
 from streamsd.flow.windows import SHARDS
 from streamsd.programs.flow.board import Column
 from streamsd.programs.flow.credit import Credit, weight_of_batch, weight_of_work
-from streamsd.programs.flow.figures import Figures, Meter, SourceFigures
+from streamsd.programs.flow.figures import Figures, SourceFigures
 from streamsd.programs.flow.gate import Gate
 from streamsd.programs.flow.intake import Intake
 from streamsd.programs.flow.journal import JournalRoom
@@ -35,10 +35,10 @@ from streamsd.programs.flow.kept import KeptShard
 from streamsd.programs.flow.letters import as_batch
 from streamsd.programs.flow.life import Life
 from streamsd.programs.flow.member import Member
-from streamsd.programs.flow.origins import Origins
-from streamsd.programs.flow.outlet import Outlet, SilentOutlet
+from streamsd.programs.flow.outlet import Outlet
+from streamsd.programs.flow.outlets import Outlets
 from streamsd.programs.flow.peers import refuse_strangers
-from streamsd.programs.flow.sink_parts import DEAD, is_none, part_of, parts_of, sink_of, writer_of
+from streamsd.programs.flow.sink_parts import DEAD, part_of, writer_of
 
 _MOST = 5000
 """Messages in one batch: more would only make results wait."""
@@ -63,22 +63,12 @@ class Engine:
         self.life = life
         self.member = member
         self.layout = Layout(plan.spec)
-        now = [part for process in range(member.of) for part in parts_of(self.layout, plan, process)]
-        self._all_parts = sorted({*now, *ever})
-        self._parts = parts_of(self.layout, plan, member.number)
-        if member.number == 0:
-            self._parts += [part for part in self._all_parts if part not in now]
-        self._silent = {part: SilentOutlet() for part in self._parts if is_none(part) or part not in now}
-        self.figures = Figures(
-            sources={name: SourceFigures() for name in intakes},
-        )
-        self.figures.sinks = {name: Meter() for name in outlets}
+        self.outlets = Outlets(self.layout, plan, member.number, outlets, letters, ever)
+        self.figures = Figures({name: SourceFigures() for name in intakes}, self.outlets.meters)
         self.closing = False
         """The sources came to their end, everywhere."""
         self.standing = standing
         self._intakes = dict(intakes)
-        self._outlets = dict(outlets)
-        self._letters = letters
         self._counts = Counts()
         self._front = Front(plan, self._counts, list(intakes), grouped=member.of > 1)
         self._gates = {name: Gate(name, self._limit(plan, name), self.figures.sources[name]) for name in intakes}
@@ -96,7 +86,6 @@ class Engine:
         self._next: tuple[FlowPlan, threading.Event] | None = None
         self._again: list[tuple[str, list[bytes]]] = []
         self._room: JournalRoom | None = None
-        self._origins: Origins | None = None
         self._draining: set[str] = set()
         self.turns = 0
         self.tap: Tap | None = None
@@ -109,7 +98,8 @@ class Engine:
     def open(self, store: Path, epoch: float, orderly: tuple[type[Exception], ...]) -> None:
         """`store`: the directory of the recovery store. `epoch`: seconds. `orderly`: how an end is told."""
         self.epoch, self._orderly = epoch, orderly
-        self._room, self._origins = JournalRoom(store / "shards"), Origins(store / "origins")
+        self._room = JournalRoom(store / "shards")
+        self.outlets.open(store / "origins")
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
@@ -140,18 +130,16 @@ class Engine:
 
     def close(self) -> None:
         """Let go of sources and sinks, after the run."""
-        ends: list[Intake | Outlet] = [*self._intakes.values(), *self._outlets.values(), self._letters]
-        for end in ends:
-            end.close()
+        for intake in self._intakes.values():
+            intake.close()
+        self.outlets.close()
         if self._room is not None:
             self._room.close()
 
     def faults(self) -> list[tuple[str, str]]:
         """(reason, message) of each source and sink that something is wrong with now."""
         found = [("SourceUnreachable", f"{name}: {i.fault}") for name, i in self._intakes.items() if i.fault]
-        found += [("SinkUnreachable", f"{name}: {o.fault}") for name, o in self._outlets.items() if o.fault]
-        if self._letters.fault:
-            found.append(("SinkUnreachable", f"dead letters: {self._letters.fault}"))
+        found += self.outlets.faults()
         found += [("TableUnreadable", table.fault) for table in self.standing.tables() if table.fault]
         return found
 
@@ -159,7 +147,7 @@ class Engine:
         """Everything that is counted and measured."""
         made = self.figures.observed()
         ends = [("sources", n, i.figures()) for n, i in self._intakes.items()]
-        ends += [("sinks", n, o.figures()) for n, o in self._outlets.items()]
+        ends += [("sinks", n, told) for n, told in self.outlets.figures().items()]
         for kind, name, figures in ends:
             _figures_of(made, kind, name).update(figures)
         for name, intake in self._intakes.items():
@@ -411,32 +399,6 @@ class Engine:
         for part, batch in out:
             self.credit.give(writer_of(self.layout, part), weight_of_batch(batch))
         return out
-
-    def outlet(self, part: str) -> tuple[Outlet, Any]:
-        """A sink, and the meter of its results (None for the dead letters)."""
-        if part == DEAD:
-            return self._letters, None
-        if part in self._silent:
-            return self._silent[part], None
-        name = sink_of(part)
-        return self._outlets[name], self.figures.sinks[name]
-
-    def begin_outlet(self, part: str, outlet: Outlet, position: Any) -> None:
-        """Start a sink: where it stood in the stored state, else where it stood before the first result."""
-        assert self._origins is not None
-        known = position if position is not None else self._origins.known(part)
-        outlet.start(known)
-        if known is None:
-            self._origins.keep(part, outlet.flush())
-
-    def parts(self) -> list[str]:
-        """Of the sinks, those that are written here."""
-        return self._parts
-
-    @property
-    def all_parts(self) -> list[str]:
-        """Of the sinks, those in all processes, in order."""
-        return self._all_parts
 
 
 def _figures_of(made: dict[str, JsonValue], kind: str, name: str) -> dict[str, JsonValue]:

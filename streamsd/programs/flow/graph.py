@@ -260,10 +260,10 @@ class _Shard(StatefulBatchLogic[Any, Any, Any]):
 class _Sinks(FixedPartitionedSink[Any, Any]):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._places = {part: place for place, part in enumerate(engine.all_parts)}
+        self._places = {part: place for place, part in enumerate(engine.outlets.all_parts)}
 
     def list_parts(self) -> list[str]:
-        return self._engine.parts()
+        return self._engine.outlets.parts
 
     def part_fn(self, item_key: str) -> int:
         return self._places[item_key]
@@ -276,8 +276,7 @@ class _Sinks(FixedPartitionedSink[Any, Any]):
 class _SinkPart(StatefulSinkPartition[Any, Any]):
     def __init__(self, engine: Engine, part: str, state: Any) -> None:
         self._engine = engine
-        self._outlet, self._meter = engine.outlet(part)
-        engine.begin_outlet(part, self._outlet, state)
+        self._outlet, self._meter = engine.outlets.begin(part, state)
 
     def write_batch(self, values: list[Any]) -> None:
         with self._engine.inside():

@@ -35,6 +35,7 @@ from streamsd.programs.flow.journal import JournalDamaged
 from streamsd.programs.flow.letters import Cabinet
 from streamsd.programs.flow.life import Life, Stopping
 from streamsd.programs.flow.member import Member
+from streamsd.programs.flow.replay import replay
 from streamsd.programs.flow.sink_parts import parts_of
 from streamsd.programs.flow.sinks.file import FileOutlet
 from streamsd.programs.flow.store import InUse, Mismatch, Store
@@ -329,36 +330,10 @@ class Runner:
         return Cabinet.of(self._prepared.letters, self._prepared.store.state)
 
     def _replay(self, until: Any) -> Mapping[str, Any]:
-        """Process dead letters once more. They count as replayed when what came of them is stored; those that fail
-        again are new letters. `left`: those that are no message of a source, or were cut. `until`: one of several
-        processes takes the letters of its own sources up to there, and somebody else keeps count."""
         engine = self._engine
         if engine is None or self._complete:
             return {"error": "the flow does not run, or is at its end"}
-        cabinet = self._cabinet()
-        by_source: dict[str, list[bytes]] = {}
-        last, count, left = None, 0, 0
-        for place, found, raw in cabinet.open_letters():
-            last = place
-            source = str(found.get("source", ""))
-            if source not in engine.plan.sources or "cut_from" in found:
-                left += 1
-            elif engine.layout.owner(source, "") == engine.member.number:
-                by_source.setdefault(source, []).append(raw)
-                count += 1
-            if until is not None and list(place) == until:
-                break
-        # Two more epochs: the one that runs may have taken its state before the messages came.
-        goal = engine.figures.epochs + 2
-        for source, messages in by_source.items():
-            engine.replay(source, messages)
-        end = time.monotonic() + self.spec.epoch_seconds * 2 + 30
-        while by_source and engine.figures.epochs < goal:
-            if time.monotonic() > end or self.life.stopping.wait(0.02):
-                return {"error": "the flow did not store the results in time: the letters may be replayed again"}
-        if last is not None and until is None:
-            cabinet.set_mark(last)
-        return {"ok": True, "replayed": count, "left": left}
+        return replay(engine, self._cabinet(), until)
 
     def _tap(self, place: str, count: int, seconds: float) -> Mapping[str, Any]:
         """The next messages at a place (as `explain` names them), and how many a second there were meanwhile."""
