@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +15,10 @@ from streamsd.cli.client import resource_path
 from streamsd.cli.command import Session, command
 from streamsd.cli.failure import Failure
 from streamsd.cli.obs_instance import INSTANCE, instance_address
-from streamsd.core.secret import REFERENCES, UNREFERENCED, Secret
+from streamsd.cli.profile_words import in_own_words
+from streamsd.core.secret import UNREFERENCED, Secret
 
 Json = dict[str, Any]
-
-_REFERENCE = re.compile(r"\$\{secret:(?:file|env):[^}]*\}")
 
 
 @command("import")
@@ -59,7 +57,7 @@ def import_(
         profile = _of_file(file, obs_profile, name or "studio", keeping)
     else:
         profile = _of_instance(session, instance_address(session, instance), name, keeping)
-    profile = _plain(profile)
+    profile = in_own_words(profile)
     if session.json:
         session.answer(profile)
     else:
@@ -109,7 +107,7 @@ def _of_file(file: Path, directory: Path | None, name: str, keeping: _Keeping) -
     from streamsd.drivers.obs.importing import Declared, scenes_of
     from streamsd.drivers.obs.profile_directory import ProfileFiles, profile_beside, read_profile
     from streamsd.drivers.obs.recognize import Surroundings
-    from streamsd.kinds.obs.held import DEFAULTS, Held
+    from streamsd.kinds.obs.held import held_in_files
     from streamsd.kinds.obs.importing import instance_of
 
     try:
@@ -129,17 +127,7 @@ def _of_file(file: Path, directory: Path | None, name: str, keeping: _Keeping) -
             ) from fault
     else:
         keeping.notes.append("no OBS profile is beside the collection: encoders and outputs are OBS's defaults")
-    held = Held(
-        studio={**studio, "video": files.video},
-        profile=files.name,
-        collection=str(data.get("name", file.stem)),
-        parameters={key: (files.parameters.get(key, default), default) for key, default in DEFAULTS.items()},
-        more={key: value for key, value in files.parameters.items() if key not in DEFAULTS},
-        encoders=files.encoders,
-        service=files.service,
-        # OBS 30 is the first that writes this
-        version=(30,) if ("AdvOut", "RecFormat2") in files.parameters else (),
-    )
+    held = held_in_files(studio, str(data.get("name", file.stem)), files)
     _note_service(held.service, keeping)
     around = Surroundings()
     scenes = scenes_of(studio, around, Declared())
@@ -153,8 +141,7 @@ def _of_instance(session: Session, address: str, name: str | None, keeping: _Kee
     from streamsd.drivers.obs.importing import Declared, reached, scenes_of
     from streamsd.drivers.obs.profile_directory import ProfileFiles, read_profile
     from streamsd.drivers.obs.recognize import Surroundings
-    from streamsd.drivers.obs.render import version_of
-    from streamsd.kinds.obs.held import Held
+    from streamsd.kinds.obs.held import held_by
     from streamsd.kinds.obs.importing import instance_of
 
     client = session.client
@@ -169,21 +156,7 @@ def _of_instance(session: Session, address: str, name: str | None, keeping: _Kee
             files = read_profile(Path(read["directory"]))
         except (OSError, ValueError) as fault:
             keeping.notes.append(f"what only OBS's own files say is left out: {fault}")
-    held = Held(
-        studio=read["studio"],
-        profile=read["profile"],
-        collection=read["collection"],
-        parameters={
-            (section, key): (row["value"], row["default"])
-            for section, rows in read["parameters"].items()
-            for key, row in rows.items()
-        },
-        more=files.parameters,
-        encoders=read["encoders"],
-        service=read["service"],
-        active=frozenset(read["active"]),
-        version=version_of(read["obs_version"]),
-    )
+    held = held_by(read, files)
     if "stream" not in said:
         _note_service(held.service, keeping)
     around = Surroundings(
@@ -240,38 +213,3 @@ def _with_references(value: Any, keeping: _Keeping, path: tuple[str, ...] = ()) 
     if isinstance(value, list):
         return [_with_references(item, keeping, (*path, str(n))) for n, item in enumerate(value)]
     return value
-
-
-def _plain(profile: Json) -> Json:
-    """In the order and the words of the kinds' own models, so that the same is always the same text."""
-    from streamsd.kinds import load_kinds
-
-    registry = load_kinds()
-    found: Json = {"version": 1}
-    for kind in registry:
-        specs = profile.get(kind.section)
-        if specs:
-            found[kind.section] = {name: _written(kind.spec, spec) for name, spec in specs.items()}
-    return found
-
-
-def _written(model: Any, spec: Json) -> Any:
-    made = model.model_validate(_marked(spec))
-    return _escaped(made.model_dump(mode="json", by_alias=True, exclude_unset=True, context={REFERENCES: True}))
-
-
-def _marked(value: Any) -> Any:
-    if isinstance(value, str) and _REFERENCE.fullmatch(value):
-        return Secret("-", value)
-    if isinstance(value, dict):
-        return {key: _marked(item) for key, item in value.items()}
-    return [_marked(item) for item in value] if isinstance(value, list) else value
-
-
-def _escaped(value: Any) -> Any:
-    """A text that reads like an expression is written so that it stays a text."""
-    if isinstance(value, str):
-        return value if _REFERENCE.fullmatch(value) else value.replace("${", "$${")
-    if isinstance(value, dict):
-        return {key: _escaped(item) for key, item in value.items()}
-    return [_escaped(item) for item in value] if isinstance(value, list) else value

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from streamsd.drivers.obs.profile_directory import ProfileFiles
+from streamsd.drivers.obs.render import version_of
+
 Json = dict[str, Any]
 Parameter = tuple[str, str]
 
@@ -77,3 +80,37 @@ class Held:
     def section(self) -> str:
         """Of the output mode."""
         return "AdvOut" if self.value("Output", "Mode") == "Advanced" else "SimpleOutput"
+
+
+def held_in_files(studio: Mapping[str, Any], collection: str, files: ProfileFiles) -> Held:
+    """By a collection's file (`studio_of`) and the files of a profile."""
+    return Held(
+        studio={**studio, "video": files.video},
+        profile=files.name,
+        collection=collection,
+        parameters={key: (files.parameters.get(key, default), default) for key, default in DEFAULTS.items()},
+        more={key: value for key, value in files.parameters.items() if key not in DEFAULTS},
+        encoders=files.encoders,
+        service=files.service,
+        # OBS 30 is the first that writes this
+        version=(30,) if ("AdvOut", "RecFormat2") in files.parameters else (),
+    )
+
+
+def held_by(read: Mapping[str, Any], files: ProfileFiles) -> Held:
+    """By a director's answer to `read`, and the files of that OBS's profile."""
+    return Held(
+        studio=read["studio"],
+        profile=read["profile"],
+        collection=read["collection"],
+        parameters={
+            (section, key): (row["value"], row["default"])
+            for section, rows in read["parameters"].items()
+            for key, row in rows.items()
+        },
+        more=files.parameters,
+        encoders=read["encoders"],
+        service=read["service"],
+        active=frozenset(read["active"]),
+        version=version_of(read["obs_version"]),
+    )

@@ -16,7 +16,7 @@ from streamsd.drivers.obs.collection_file import NotACollection, studio_of
 from streamsd.drivers.obs.importing import Declared, scenes_of
 from streamsd.drivers.obs.profile_directory import profile_beside, read_profile
 from streamsd.drivers.obs.recognize import Surroundings, source_form
-from streamsd.kinds.obs.held import DEFAULTS, Held
+from streamsd.kinds.obs.held import held_in_files
 from streamsd.kinds.obs.importing import instance_of
 from streamsd.kinds.obs.kind import ObsKind
 from streamsd.kinds.obs.spec import ObsSpec
@@ -129,15 +129,7 @@ def test_the_files_of_an_obs_profile_are_read(tmp_path: Path) -> None:
     assert files.secrets["key"].reveal() == "k"
     studio = plain(replace(parse_desired(show()).studio, special={}))
     assert isinstance(studio, dict)
-    held = Held(
-        {**studio, "video": files.video},
-        files.name,
-        "Any",
-        {key: (files.parameters.get(key, default), default) for key, default in DEFAULTS.items()},
-        {key: value for key, value in files.parameters.items() if key not in DEFAULTS},
-        files.encoders,
-        files.service,
-    )
+    held = held_in_files(studio, "Any", files)
     scenes_found = scenes_of(held.studio, Surroundings(), Declared())
     found = instance_of(held, scenes_found, Surroundings(), lambda what: f"${{secret:env:{what}}}")
     assert found["advanced"] == {
