@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from streamsd.cli.client import resource_path
 from streamsd.cli.command import Session, command
 from streamsd.cli.failure import Exit, Failure
 from streamsd.cli.render import plan_lines, show_diagnostics
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
 @click.option("--no-wait", is_flag=True, help="Return once the profile is accepted.")
 @click.option("--rollback-on-failure", is_flag=True, help="If it fails, go back to the generation before.")
 @click.option("--allow-interrupt", is_flag=True, help="Also carry out what interrupts an output that serves now.")
+@click.option(
+    "--reset-state",
+    multiple=True,
+    metavar="NAME",
+    help="Let the flow NAME begin with an empty state, if its stored one does not fit the change.",
+)
 def apply(
     session: Session,
     planfile: Path | None,
@@ -40,6 +47,7 @@ def apply(
     no_wait: bool,
     rollback_on_failure: bool,
     allow_interrupt: bool,
+    reset_state: tuple[str, ...],
 ) -> Exit:
     """Apply the profile and wait until it is so.
 
@@ -54,6 +62,8 @@ def apply(
         request["allow_interrupt"] = True
     if planfile:
         request["plan"] = _saved(planfile)
+    for name in reset_state:
+        session.client.post(f"{resource_path(f'Flow/{name}')}/operations/reset", {})
     answer: ApplyAnswer
     if rollback_on_failure:
         # answered when all is settled: what changes meanwhile is shown beside it

@@ -4,6 +4,7 @@ not fit."""
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from streamsd.flow.spec.steps import Step
 
 SHAPE_FILE = "shape.json"
 """In a generation's directory of the recovery store: the shape of its state."""
+_RESET_FILE = "reset"
+_RESET_WITHIN = 3600.0
 
 
 def end_path(spec: FlowSpec, what: str, name: str) -> FieldPath:
@@ -136,13 +139,27 @@ def check_state(spec: FlowSpec, shape: str, state: Path) -> Iterator[Problem]:
         text = stored.read_text()
     except OSError:
         return
-    if not fits(text, shape):
+    if not fits(text, shape) and not may_reset(stored.parent):
         yield Problem(
             "flow-state-mismatch",
             f"{changed_words(text, shape)}: the state that is stored does not fit",
-            f"set recovery.generation to {spec.recovery.generation + 1} to begin with an empty state",
+            f"to begin with an empty state: `streamsd apply --reset-state NAME`, or recovery.generation "
+            f"{spec.recovery.generation + 1}",
             ("steps",),
         )
+
+
+def allow_reset(generation: Path) -> None:
+    """Somebody lets the state in this directory go, should the next start be one that it does not fit."""
+    (generation / _RESET_FILE).touch(0o600)
+
+
+def may_reset(generation: Path) -> bool:
+    """Whether that was said within the last hour: a change that comes later was not what was meant."""
+    try:
+        return time.time() - (generation / _RESET_FILE).stat().st_mtime < _RESET_WITHIN
+    except OSError:
+        return False
 
 
 def fits(stored: str, wanted: str) -> bool:

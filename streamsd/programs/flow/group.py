@@ -31,7 +31,7 @@ from streamsd.flow.taps import summed
 from streamsd.programs.flow.board import Board, Column
 from streamsd.programs.flow.control import Control
 from streamsd.programs.flow.letters import Cabinet
-from streamsd.programs.flow.life import GRACE
+from streamsd.programs.flow.life import GRACE, asleep
 from streamsd.programs.flow.member import Member
 from streamsd.programs.flow.peers import free_addresses
 from streamsd.programs.flow.runner import Prepared, Runner, Setting, log, number_log, prepare, publish, widen_limits
@@ -103,7 +103,7 @@ class Group:
         log("flow-refused", reason=reason, message=message)
         self._failure = (reason, message)
         beat = 0
-        while self.setting.linger and not self._stopping.wait(1.0 if beat else 0.0):
+        while self.setting.linger and not asleep(self._stopping, 1.0 if beat else 0.0):
             beat += 1
             self._report(beat)
         return 2

@@ -10,6 +10,15 @@ GRACE = 8.0
 """Seconds after the request to stop in which a sink may still try to write."""
 
 
+def asleep(stopping: threading.Event, seconds: float) -> bool:
+    """Wait for the event in the thread that takes the signals; whether it is set. A handler that sets it runs in the
+    middle of that thread: were it within the event's own `wait`, it would wait for a lock that it holds itself."""
+    end = time.monotonic() + seconds
+    while not stopping.is_set() and time.monotonic() < end:
+        time.sleep(min(0.1, seconds))
+    return stopping.is_set()
+
+
 class Stopping(Exception):
     """The flow is to stop, and what it waits for does not come: it ends as after a crash, with the state of before."""
 

@@ -33,7 +33,7 @@ from streamsd.programs.flow.ends import Around, Place, intake_of, outlet_of
 from streamsd.programs.flow.engine import Engine
 from streamsd.programs.flow.journal import JournalDamaged
 from streamsd.programs.flow.letters import Cabinet
-from streamsd.programs.flow.life import Life, Stopping
+from streamsd.programs.flow.life import Life, Stopping, asleep
 from streamsd.programs.flow.member import Member
 from streamsd.programs.flow.replay import replay
 from streamsd.programs.flow.sink_parts import parts_of
@@ -182,7 +182,7 @@ class Runner:
         self._failure = (reason, message)
         self._report()
         if self.setting.linger:
-            while not self.life.stopping.wait(1.0):
+            while not asleep(self.life.stopping, 1.0):
                 self.life.beat += 1
                 self._report()
         return 2
@@ -247,7 +247,7 @@ class Runner:
             log("flow-complete", **engine.figures.observed())
             self._report()
             if self.setting.linger:
-                while not self.life.stopping.wait(1.0):
+                while not asleep(self.life.stopping, 1.0):
                     self.life.beat += 1
                     self._report()
         log("flow-stopped", name=self.setting.name)

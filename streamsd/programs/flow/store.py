@@ -14,7 +14,7 @@ from typing import Any
 
 from bytewax.recovery import init_db_dir
 
-from streamsd.flow.checks import SHAPE_FILE, changed_words, fits
+from streamsd.flow.checks import SHAPE_FILE, changed_words, fits, may_reset
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.programs.flow.durable import replace_file
 
@@ -73,11 +73,14 @@ class Store:
             shutil.rmtree(self.recovery, ignore_errors=True)
         self.recovery.mkdir(parents=True, exist_ok=True, mode=0o700)
         written = self.recovery / SHAPE_FILE
+        if written.exists() and not fits(written.read_text(), shape) and may_reset(self.recovery):
+            shutil.rmtree(self.recovery)
+            self.recovery.mkdir(mode=0o700)
         if written.exists() and not fits(written.read_text(), shape):
             words = changed_words(written.read_text(), shape)
             raise Mismatch(
                 f"{words}: the state that is stored does not fit; "
-                f"set recovery.generation to {generation + 1} to begin with an empty state"
+                f"to begin with an empty state: --reset-state, or recovery.generation {generation + 1}"
             )
         replace_file(written, shape.encode())
         if not any(self.recovery.glob("part-*.sqlite3")):

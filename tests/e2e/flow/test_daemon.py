@@ -109,3 +109,30 @@ def test_dead_letters_are_replayed_after_the_steps_were_repaired(host: Host) -> 
     assert host.cli("down").returncode == 0
     numbers = [row["i"] for row in rows(host)]
     assert sorted(numbers) == list(range(len(numbers))), "each number once, those of the dead letters too"
+
+
+def test_a_window_is_changed_when_its_state_is_let_go_on_purpose(host: Host) -> None:
+    host.write(
+        """
+        version: 1
+        flows:
+          counts:
+            source: {generator: {fields: {i: n}, rate: 100}}
+            schema: {i: int}
+            steps: [{window: {tumbling: 100ms, time: time(i / 100), emit: {n: count()}}}]
+            sink: {file: {path: out.ndjson}}
+            recovery: {epoch: 100ms}
+        """
+    )
+    host.up("--no-watch")
+    host.converged(1)
+    host.until(lambda: len(rows(host)) > 3, "results")
+    host.edit("tumbling: 100ms", "tumbling: 200ms")
+    refused = host.cli("apply")
+    assert refused.returncode == 1
+    assert "does not fit" in refused.stderr
+    assert "--reset-state NAME" in refused.stderr
+    assert host.cli("apply", "--reset-state", "nobody").returncode == 1
+    applied = host.cli("apply", "--reset-state", "counts")
+    assert applied.returncode == 0, applied.stderr
+    host.until(lambda: any(row["n"] == 20 for row in rows(host)), "windows of the new size")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from streamsd.flow.checks import allow_reset
 from tests.e2e.flow import brokers
 from tests.e2e.flow.processes import until
 from tests.programs_needed import need_module
@@ -221,8 +222,18 @@ def test_state_of_another_shape_is_refused_until_a_new_generation_is_asked_for(f
     one.change(wider)
     one.start()
     until(lambda: one.report() and one.report().reason == "StateMismatch", "a report that says so")
-    assert "recovery.generation to 2" in one.report().message
+    assert "recovery.generation 2" in one.report().message
     assert one.report().ready is False
+    assert one.stop() == 2
+    allow_reset(one.directory / "state/generation-1")
+    one.change({**wider, "sink": {"file": {"path": "reset.ndjson"}}})
+    one.start()
+    one.complete()
+    assert one.stop() == 0
+    assert {row["window_end"] - row["window_start"] for row in one.lines("reset.ndjson")} == {2000}
+    one.change({**spec, "steps": [{"window": {**WINDOW, "tumbling": "3s"}}]})
+    one.start()
+    until(lambda: one.report() and one.report().reason == "StateMismatch", "what was let go was that state alone")
     assert one.stop() == 2
     one.change({**wider, "recovery": {"epoch": "100ms", "generation": 2}, "sink": {"file": {"path": "new.ndjson"}}})
     one.start()

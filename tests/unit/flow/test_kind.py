@@ -114,7 +114,7 @@ def test_a_window_that_does_not_fit_the_stored_state_is_a_problem_with_a_way_out
     wider = changed(steps=[{"window": {**WINDOW, "key": "ts"}}])
     problems = list(said_against(KIND, Resource(ADDRESS, FlowSpec.model_validate(wider), base=tmp_path), context))
     assert [p.code for p in problems] == ["flow-state-mismatch"]
-    assert "recovery.generation to 2" in problems[0].hint
+    assert "recovery.generation 2" in problems[0].hint
     anew = {**wider, "recovery": {"generation": 2}}
     assert list(said_against(KIND, Resource(ADDRESS, FlowSpec.model_validate(anew), base=tmp_path), context)) == []
 
