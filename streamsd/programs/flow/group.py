@@ -87,6 +87,8 @@ class Group:
                 control.close()
             shutil.rmtree(self._sockets, ignore_errors=True)
             if self._prepared:
+                if not self.setting.linger:
+                    self._prepared.tell_letters()
                 self._prepared.store.close()
 
     def _prepare(self) -> tuple[str, str] | None:
@@ -275,7 +277,7 @@ class Group:
 
     def _cabinet(self) -> Cabinet:
         assert self._prepared is not None
-        return Cabinet.of(self._prepared.letters, self._prepared.store.state)
+        return self._prepared.cabinet
 
     def _replay(self) -> Mapping[str, Any]:
         """Each process takes the letters of its own sources."""

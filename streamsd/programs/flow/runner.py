@@ -7,6 +7,7 @@ import json
 import resource
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ from streamsd.flow.taps import RESULTS, Tap
 from streamsd.programs.flow import graph
 from streamsd.programs.flow.board import Column
 from streamsd.programs.flow.control import Control
+from streamsd.programs.flow.disk import disk_fault, takes
 from streamsd.programs.flow.ends import Around, Place, intake_of, outlet_of
 from streamsd.programs.flow.engine import Engine
 from streamsd.programs.flow.journal import JournalDamaged
@@ -73,7 +75,19 @@ class Prepared:
     def letters(self) -> Path:
         """The dead letters' file."""
         path = self.plan.spec.dead_letter.path
-        return self.standing.base / path if path else self.store.state / "dead.ndjson"
+        return self.standing.base / path if path else self.store.letters
+
+    @property
+    def cabinet(self) -> Cabinet:
+        """The letters themselves."""
+        return Cabinet.of(self.letters, self.store.state)
+
+    def tell_letters(self) -> None:
+        """At the end of a run in the foreground: how many letters there are, and where. Under the daemon `status` and
+        `flow dlq` tell."""
+        reasons = self.cabinet.summary(1)["reasons"]
+        if reasons:
+            log("dead-letters", count=sum(reasons.values()), reasons=reasons, file=str(self.letters))
 
 
 def prepare(spec: FlowSpec, setting: Setting) -> Prepared:
@@ -158,6 +172,8 @@ class Runner:
             if control:
                 control.close()
             if self._prepared and self._member is None:
+                if not self.setting.linger:
+                    self._prepared.tell_letters()
                 self._prepared.store.close()
 
     def _run(self) -> int:
@@ -169,6 +185,10 @@ class Runner:
         except Mismatch as fault:
             return self._refuse("StateMismatch", str(fault))
         except InUse as fault:
+            return self._failed(fault)
+        except OSError as fault:
+            if not disk_fault(fault):
+                raise
             return self._failed(fault)
         self._engine = engine
         threading.Thread(target=self._report_on, name="report", daemon=True).start()
@@ -263,12 +283,31 @@ class Runner:
                 self._member.fail("StateDamaged", f"{cause}; {hint}")
                 return 2
             return self._refuse("StateDamaged", f"{cause}; {hint}")
+        if words := disk_fault(cause):
+            return self._out_of_room(words)
         self._failure = ("FlowFailed", f"{type(cause).__name__}: {cause}")
         log("flow-failed", error=type(cause).__name__, message=str(cause))
         self._ready = False
         self._report()
         if self._member is not None:
             self._member.fail(*self._failure)
+        return 1
+
+    def _out_of_room(self, words: str) -> int:
+        """The disk of the state is full, or may not be written to. Bytewax ends with it; what was stored is whole. Wait
+        here until a start has a chance."""
+        state = self._prepared.store.state if self._prepared else self.setting.state or Path(tempfile.gettempdir())
+        message = f"{state}: {words}; the flow goes on from what was stored once it can be written to"
+        self._failure = ("StateUnwritable", message)
+        log("flow-failed", reason="StateUnwritable", message=message)
+        self._ready = False
+        self._report()
+        if self._member is not None:
+            self._member.fail(*self._failure)
+        elif self.setting.linger:
+            while not self.life.stopping.wait(1.0) and not takes(state):
+                self.life.beat += 1
+                self._report()
         return 1
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -327,7 +366,7 @@ class Runner:
 
     def _cabinet(self) -> Cabinet:
         assert self._prepared is not None
-        return Cabinet.of(self._prepared.letters, self._prepared.store.state)
+        return self._prepared.cabinet
 
     def _replay(self, until: Any) -> Mapping[str, Any]:
         engine = self._engine

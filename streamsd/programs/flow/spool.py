@@ -52,6 +52,9 @@ class Spool:
 
     def write(self, messages: list[bytes], metas: list[Any] | None) -> None:
         """Append a batch. When this returns it may be acknowledged. OSError when the disk does not take it."""
+        if self._written >= _SEGMENT:
+            # Before anything is written: what raises has not been taken, and comes again.
+            self._turn()
         data = self._encode((messages, metas))
         record = _HEAD.pack(len(data)) + data
         if os.write(self._write_fd, record) != len(record):
@@ -62,11 +65,14 @@ class Spool:
             os.fdatasync(self._write_fd)
         with self._lock:
             self._written += len(record)
-            if self._written >= _SEGMENT:
-                fresh = os.open(self._file(self._write_segment + 1), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-                os.close(self._write_fd)
-                self._write_fd, self._written = fresh, 0
-                self._write_segment += 1
+
+    def _turn(self) -> None:
+        """Begin the next segment."""
+        fresh = os.open(self._file(self._write_segment + 1), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.close(self._write_fd)
+        with self._lock:
+            self._write_fd, self._written = fresh, 0
+            self._write_segment += 1
 
     @property
     def full(self) -> bool:

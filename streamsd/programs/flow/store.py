@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -28,6 +29,7 @@ class InUse(Exception):
 
 
 _LOCK_WITHIN = 20.0
+_LETTERS = "dead.ndjson"
 
 
 class Store:
@@ -38,6 +40,7 @@ class Store:
         """Find the store, or begin one. Mismatch when it does not fit, InUse when somebody else has it."""
         recovery = spec.recovery
         self._temporary: str | None = None
+        self._held = -1
         if state is None or not recovery.enabled:
             self._temporary = tempfile.mkdtemp(prefix="streamsd-flow-")
         self.state = state or Path(self._temporary or "")
@@ -102,11 +105,27 @@ class Store:
         made.mkdir(mode=0o700)
         return made
 
+    @property
+    def letters(self) -> Path:
+        """Where dead letters go that the flow names no file for."""
+        return self.state / _LETTERS
+
     def close(self) -> None:
-        """Remove what was to last no longer than the run, and give the rest back."""
-        os.close(self._held)
-        if self._temporary:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+        """Remove what was to last no longer than the run, and give the rest back. Dead letters are nobody's to throw
+        away: where there are some, their files stay."""
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
+        if not self._temporary:
+            return
+        root = Path(self._temporary)
+        for entry in root.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif not entry.name.startswith(_LETTERS) or entry.stat().st_size == 0:
+                entry.unlink()
+        with contextlib.suppress(OSError):  # letters are in it
+            root.rmdir()
 
     def _read(self, name: str, without: Any) -> Any:
         try:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.e2e.flow.certificates import Certificates
-from tests.e2e.flow.processes import free_port, until
+from tests.e2e.flow.processes import PATIENCE, free_port, until
 from tests.programs_needed import need
 
 
@@ -22,15 +22,23 @@ class Broker:
     """A server process that can be stopped and started again on the same port."""
 
     def __init__(
-        self, argv: list[str], port: int, log: Path, user: str | None = None, environment: dict[str, str] | None = None
+        self,
+        argv: list[str],
+        port: int,
+        log: Path,
+        user: str | None = None,
+        environment: dict[str, str] | None = None,
+        within: float = PATIENCE,
     ) -> None:
+        """`within`: seconds that it may take to start."""
+        self.within = within
         self.argv, self.port, self.log, self.user, self.environment = argv, port, log, user, environment
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self.argv, stdout=log, stderr=log, user=self.user, env=self.environment)
-        until(self._answers, f"{self.argv[0]} on port {self.port}\n{self.log.read_text()[-2000:]}")
+        until(self._answers, f"{self.argv[0]} on port {self.port}\n{self.log.read_text()[-2000:]}", self.within)
 
     def _answers(self) -> bool:
         assert self.process is not None

@@ -110,7 +110,7 @@ def kafka(directory: Path, certificates: Certificates) -> Iterator[Kafka]:
     subprocess.run(made, check=True, capture_output=True, timeout=120)
     argv = [java, "-Xmx512m", "-Xms256m", "-cp", classes, "kafka.Kafka", str(config)]
     try:
-        with running(Broker(argv, plain, directory / "kafka.log")) as broker:
+        with running(Broker(argv, plain, directory / "kafka.log", within=240)) as broker:
             yield Kafka(broker, f"127.0.0.1:{plain}", f"127.0.0.1:{login}", f"localhost:{secure}")
     finally:
         shutil.rmtree(directory / "data", ignore_errors=True)

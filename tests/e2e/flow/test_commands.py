@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,9 +48,19 @@ def test_a_flow_is_a_filter_of_a_pipe(tmp_path: Path) -> None:
     found = [json.loads(line) for line in out.splitlines()]
     assert [row["total"] for row in found] == [sum(range(1, 10)), sum(range(10, 20)), sum(range(20, 25))]
     events = [json.loads(line) for line in err.splitlines()]
-    assert events[-2]["event"] == "flow-complete"
-    assert events[-2]["dead_reasons"] == {"malformed": 1}
+    by_name = {event["event"]: event for event in events}
+    assert by_name["flow-complete"]["dead_reasons"] == {"malformed": 1}
     assert list(tmp_path.iterdir()) == [tmp_path / "p.yaml"], "nothing is left behind"
+    kept = by_name["dead-letters"]
+    assert (kept["count"], kept["reasons"]) == (1, {"malformed": 1})
+    letters = Path(kept["file"])
+    try:
+        assert json.loads(letters.read_text())["raw"] == "nonsense"
+        assert letters.stat().st_mode & 0o777 == 0o600
+        assert letters.parent.stat().st_mode & 0o777 == 0o700
+        assert list(letters.parent.iterdir()) == [letters], "the rest of the state is gone"
+    finally:
+        shutil.rmtree(letters.parent)
 
 
 def test_a_flow_that_keeps_its_state_goes_on_where_it_was(tmp_path: Path) -> None:

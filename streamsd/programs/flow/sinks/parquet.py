@@ -150,7 +150,8 @@ class ParquetOutlet(Outlet):
         """At the known size: what a failed attempt left half written is written over."""
         if self._fd < 0:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self._fd = os.open(self._working(self._number), flags, 0o644)
+            # Private: it is no file of the user's yet, and nobody else's business.
+            self._fd = os.open(self._working(self._number), flags, 0o600)
         view, at = memoryview(block), self._size
         while view:
             done = os.pwrite(self._fd, view, at)

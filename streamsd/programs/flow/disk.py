@@ -1,0 +1,42 @@
+"""What a disk says when it does not take what is written to it, and whether it takes it again."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+_CAUSES = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO})
+_SQLITE = {
+    "DiskFull": "No space left on device",
+    "ReadOnly": "Read-only file system",
+    "SystemIoFailure": "Input/output error",
+}
+"""rusqlite's names, which is all that Bytewax hands on of a fault of its recovery store."""
+_PROBE = 1024 * 1024
+
+
+def disk_fault(fault: BaseException) -> str:
+    """The disk's words; empty when the fault is of another kind."""
+    if isinstance(fault, OSError):
+        return (fault.strerror or "") if fault.errno in _CAUSES else ""
+    text = str(fault)
+    return next((words for name, words in _SQLITE.items() if f"code: {name}," in text), "")
+
+
+def takes(directory: Path) -> bool:
+    """Whether a megabyte can be written there now."""
+    path = directory / ".room"
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            left = _PROBE
+            while left:
+                left -= os.write(fd, bytes(min(left, 64 * 1024)))
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+            path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
