@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from streamsd.core.report import JsonValue
@@ -35,6 +35,10 @@ class _Gathering:
 
 @dataclass(slots=True)
 class Journal:
+    """`wall` is when it happened, for people; `monotonic` is for what is gathered."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
     entries: deque[dict[str, JsonValue]] = field(default_factory=lambda: deque(maxlen=KEPT))
     _open: dict[tuple[str, str], _Gathering] = field(default_factory=dict)
     _spent: deque[float] = field(default_factory=deque)
@@ -48,11 +52,11 @@ class Journal:
         if found is not None:
             found.count += 1
         else:
-            self._open[key] = _Gathering(time.time(), time.monotonic(), fields)
+            self._open[key] = _Gathering(self.wall(), self.monotonic(), fields)
 
     def publish(self, *, now: bool = False) -> None:
         """Make entries of what was gathered for long enough; `now`: of everything."""
-        clock = time.monotonic()
+        clock = self.monotonic()
         while self._spent and clock - self._spent[0] > PERIOD:
             self._spent.popleft()
         for (event, key), found in list(self._open.items()):
@@ -65,7 +69,7 @@ class Journal:
             else:
                 self._left_out += found.count
         if self._left_out and len(self._spent) < BUDGET // 2:
-            self._add("obs-events-left-out", time.time(), {"count": self._left_out}, clock)
+            self._add("obs-events-left-out", self.wall(), {"count": self._left_out}, clock)
             self._left_out = 0
 
     def _add(self, event: str, at: float, fields: Fields, clock: float) -> None:

@@ -7,7 +7,7 @@ OBS answers OK to StartStream when the server is dead, and has been seen to hang
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from streamsd.core.report import JsonValue
@@ -88,16 +88,19 @@ class Kept:
 
 
 class OutputKeeper:
-    """`retries`: starts in a row that come to nothing before it gives up; None never does."""
+    """`retries`: starts in a row that come to nothing before it gives up; None never does. `monotonic`: the clock."""
 
-    def __init__(self, client: Client, *, retries: int | None = None) -> None:
+    def __init__(
+        self, client: Client, *, retries: int | None = None, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._client = client
+        self._monotonic = monotonic
         self._retries = retries
         self.outputs: dict[OutputName, Kept] = {name: Kept() for name in OutputName}
 
     def look(self) -> frozenset[OutputName]:
         """Read all of them; the active ones."""
-        now = time.monotonic()
+        now = self._monotonic()
         answers = self._client.batch([Request(type) for type in _STATUS.values()])
         for (name, kept), answer in zip(self.outputs.items(), answers, strict=True):
             kept.available = answer.ok
@@ -132,13 +135,13 @@ class OutputKeeper:
         kept = self.outputs[name]
         match state.removeprefix("OBS_WEBSOCKET_OUTPUT_"):
             case "STARTING":
-                kept.starting_until = time.monotonic() + CONNECTING
+                kept.starting_until = self._monotonic() + CONNECTING
                 kept.stopped = 0.0
             case "STARTED":
                 kept.starting_until = kept.stopped = 0.0
             case "STOPPED":
                 kept.starting_until = 0.0
-                kept.stopped = time.monotonic()
+                kept.stopped = self._monotonic()
             case _:
                 pass
 
@@ -169,7 +172,7 @@ class OutputKeeper:
 
     def _off(self, name: OutputName, kept: Kept) -> Iterable[Impossible]:
         """Asked again and again, since one that still connects refuses; counted when it had its time to end."""
-        now = time.monotonic()
+        now = self._monotonic()
         if kept.active and now - kept.asked_to_stop > STALL:
             self._stop(name, kept, now)
         else:
@@ -182,7 +185,7 @@ class OutputKeeper:
         kept.stops += 1
 
     def _on(self, name: OutputName, kept: Kept) -> Iterable[Impossible]:
-        now = time.monotonic()
+        now = self._monotonic()
         ended = kept.stopped and now - kept.stopped > STOPPED_LONG
         if kept.active and (now - kept.moved > STALL or ended):
             self._stop(name, kept, now)
@@ -225,14 +228,14 @@ class OutputKeeper:
         """Stop these and wait until they have ended; whether they did."""
         going = set(names) & self.look()
         asked: set[OutputName] = set()
-        deadline = time.monotonic() + within
+        deadline = self._monotonic() + within
         while left := self.look() & going:
             for name in left - asked:
                 # One that still connects refuses to be stopped, until it has started or failed.
                 if not self._ask(_STOP[name]):
                     asked.add(name)
                     self.outputs[name].starting_until = 0.0
-            if time.monotonic() > deadline:
+            if self._monotonic() > deadline:
                 return False
             time.sleep(0.05)
         for name in going:

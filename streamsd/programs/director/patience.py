@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,9 +16,11 @@ _QUESTIONS = 2
 
 
 class Patience:
-    """`complaint`: the file; None for an OBS of somebody else's, which nobody of ours can start anew."""
+    """`complaint`: the file; None for an OBS of somebody else's, which nobody of ours can start anew. `monotonic`: the
+    clock."""
 
-    def __init__(self, complaint: Path | None) -> None:
+    def __init__(self, complaint: Path | None, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
         self._complaint = complaint
         self._since: float | None = None
         self._unanswered = 0
@@ -35,7 +38,7 @@ class Patience:
         silence after which OBS hangs."""
         self._since = since if self._since is None else min(self._since, since)
         self._unanswered += 1
-        silence = time.monotonic() - self._since
+        silence = self._monotonic() - self._since
         if self._unanswered >= _QUESTIONS and silence >= within:
             self.complain(f"OBS has not answered for {silence:.0f} s")
 

@@ -47,15 +47,13 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr("streamsd.programs.director.outputs.time.monotonic", lambda: made.now)
-    return made
+def clock() -> Clock:
+    return Clock()
 
 
-def keeper() -> tuple[Statuses, OutputKeeper]:
-    statuses = Statuses()
-    return statuses, OutputKeeper(cast("Client", statuses))
+def keeper(clock: Clock | None = None) -> tuple[Statuses, OutputKeeper]:
+    statuses, time = Statuses(), clock or Clock()
+    return statuses, OutputKeeper(cast("Client", statuses), monotonic=lambda: time.now)
 
 
 def turn(kept: OutputKeeper, wanted: Outputs = ON) -> list[str]:
@@ -120,7 +118,7 @@ def test_what_is_not_wanted_is_stopped_and_what_is_not_declared_is_left() -> Non
 
 
 def test_one_that_says_it_stopped_and_stays_active_takes_a_new_obs(clock: Clock) -> None:
-    statuses, kept = keeper()
+    statuses, kept = keeper(clock)
     statuses.stream = {"outputActive": True, "outputBytes": 100}
     kept.told(OutputName.STREAM, "OBS_WEBSOCKET_OUTPUT_STARTED")
     turn(kept)
@@ -143,7 +141,7 @@ def test_one_that_says_it_stopped_and_stays_active_takes_a_new_obs(clock: Clock)
 
 
 def test_one_that_is_not_wanted_and_does_not_end_takes_a_new_obs(clock: Clock) -> None:
-    statuses, kept = keeper()
+    statuses, kept = keeper(clock)
     statuses.stream = {"outputActive": True, "outputBytes": 100}
     for _ in range(STOPS):
         turn(kept, Outputs(stream=False))

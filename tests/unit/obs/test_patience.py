@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from streamsd.programs.director.patience import Patience
 from streamsd.programs.director.session import Movement
 
+NOW = 5000.0
+
 
 def test_one_unanswered_question_is_no_silence(tmp_path: Path) -> None:
     path = tmp_path / "complaint"
-    patience = Patience(path)
-    patience.silent(time.monotonic() - 1000.0, 10.0)
+    patience = Patience(path, lambda: NOW)
+    patience.silent(NOW - 1000.0, 10.0)
     assert not path.exists(), "it may be the director that was stopped for all that time"
     patience.answered()
-    patience.silent(time.monotonic() - 1000.0, 10.0)
+    patience.silent(NOW - 1000.0, 10.0)
     assert not path.exists(), "an answer in between begins anew"
-    patience.silent(time.monotonic(), 10.0)
+    patience.silent(NOW, 10.0)
     assert "OBS has not answered for 1000 s" in path.read_text()
     patience.answered()
     assert not path.exists()
@@ -25,11 +26,11 @@ def test_one_unanswered_question_is_no_silence(tmp_path: Path) -> None:
 
 def test_silence_counts_from_the_first_question(tmp_path: Path) -> None:
     path = tmp_path / "complaint"
-    patience = Patience(path)
+    patience = Patience(path, lambda: NOW)
     for _ in range(4):
-        patience.silent(time.monotonic() - 3.0, 10.0)
+        patience.silent(NOW - 3.0, 10.0)
     assert not path.exists()
-    patience.silent(time.monotonic() - 11.0, 10.0)
+    patience.silent(NOW - 11.0, 10.0)
     assert path.exists()
 
 
