@@ -7,19 +7,19 @@ one sets.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from streamsd.core.report import JsonValue
 from streamsd.programs.director.changes import Change, Cost, Impossible, Phase
 from streamsd.programs.director.client import Request
+from streamsd.programs.director.edits import audio_requests, filter_request, moves_to, only, replacing
 from streamsd.programs.director.model import Audio, Desired, Filter, Input, Item, Owned, Scene, Settings, Studio
 from streamsd.programs.director.profile import profile_changes
 from streamsd.programs.director.same import (
     different_settings,
     different_transform,
-    near,
     offset_of,
     same_audio,
 )
@@ -180,7 +180,7 @@ class Comparison:
         kept = {key for kind, key in self.kept if kind == wanted.kind}
         changed, extra = different_settings(wanted.settings, found.settings, defaults, kept)
         if changed or extra:
-            settings = _replacing(wanted.settings, found.settings, kept) if extra else _only(wanted.settings, changed)
+            settings = replacing(wanted.settings, found.settings, kept) if extra else only(wanted.settings, changed)
             request = Request.of("SetInputSettings", inputName=name, inputSettings=settings, overlay=not extra)
             words = f"set {', '.join((*changed, *extra))}"
             yield Change(Phase.SETTINGS, f"input {name}", words, (request,))
@@ -192,7 +192,7 @@ class Comparison:
             return
         audio = wanted.audio or Audio()
         if not same_audio(audio, found.audio):
-            yield Change(Phase.AUDIO, f"input {name}", "set audio", tuple(_audio_requests(name, audio, found.audio)))
+            yield Change(Phase.AUDIO, f"input {name}", "set audio", tuple(audio_requests(name, audio, found.audio)))
 
     def _filters(self, source: str, wanted: Sequence[Filter], found: Sequence[Filter], about: str) -> Iterator[Change]:
         there = {f.name: f for f in found}
@@ -200,23 +200,25 @@ class Comparison:
         about_of = {name: f"{about}, filter {name}" for name in {*there, *names}}
         for f in found:
             if f.name not in names and (self.desired.prune or (source, f.name) in self.owned.filters):
-                yield Change(Phase.FILTER, about_of[f.name], "remove", (_filter("RemoveSourceFilter", source, f.name),))
+                yield Change(
+                    Phase.FILTER, about_of[f.name], "remove", (filter_request("RemoveSourceFilter", source, f.name),)
+                )
         for f in wanted:
             known = there.get(f.name)
             if known is not None and known.kind == f.kind:
                 yield from self._filter(source, f, known, about_of[f.name])
                 continue
-            requests = [_filter("RemoveSourceFilter", source, f.name)] if known else []
+            requests = [filter_request("RemoveSourceFilter", source, f.name)] if known else []
             more: dict[str, JsonValue] = {"filterKind": f.kind, "filterSettings": dict(f.settings)}
-            requests.append(_filter("CreateSourceFilter", source, f.name, **more))
+            requests.append(filter_request("CreateSourceFilter", source, f.name, **more))
             if not f.enabled:
-                requests.append(_filter("SetSourceFilterEnabled", source, f.name, filterEnabled=False))
+                requests.append(filter_request("SetSourceFilterEnabled", source, f.name, filterEnabled=False))
             yield Change(Phase.FILTER, about_of[f.name], f"create ({f.kind})", tuple(requests))
         order = [f.name for f in found if f.name in names]
         if len(order) == len(wanted) == len(found) and order != [f.name for f in wanted]:
             moves = [
-                _filter("SetSourceFilterIndex", source, name, filterIndex=to)
-                for name, to in _moves(order, [f.name for f in wanted])
+                filter_request("SetSourceFilterIndex", source, name, filterIndex=to)
+                for name, to in moves_to(order, [f.name for f in wanted])
             ]
             yield Change(Phase.FILTER, f"{about}, filters", "rearrange", tuple(moves))
 
@@ -225,13 +227,13 @@ class Comparison:
         kept = {key for kind, key in self.kept if kind == wanted.kind}
         changed, extra = different_settings(wanted.settings, found.settings, defaults, kept)
         if changed or extra:
-            settings = _replacing(wanted.settings, found.settings, kept) if extra else _only(wanted.settings, changed)
-            request = _filter(
+            settings = replacing(wanted.settings, found.settings, kept) if extra else only(wanted.settings, changed)
+            request = filter_request(
                 "SetSourceFilterSettings", source, wanted.name, filterSettings=settings, overlay=not extra
             )
             yield Change(Phase.FILTER, about, f"set {', '.join((*changed, *extra))}", (request,))
         if wanted.enabled != found.enabled:
-            request = _filter("SetSourceFilterEnabled", source, wanted.name, filterEnabled=wanted.enabled)
+            request = filter_request("SetSourceFilterEnabled", source, wanted.name, filterEnabled=wanted.enabled)
             yield Change(Phase.FILTER, about, "enable" if wanted.enabled else "disable", (request,))
 
     # ---- scenes and groups --------------------------------------------------------------------------------------
@@ -354,7 +356,7 @@ class Comparison:
         declared = {item.id for item in wanted}
         coming = iter(wanted)
         target = [next(coming).id if item.id in declared else item.id for item in found]
-        moves = _moves([item.id for item in found], target)
+        moves = moves_to([item.id for item in found], target)
         if moves:
             requests = tuple(
                 Request("SetSceneItemIndex", {"sceneName": scene, "sceneItemId": id, "sceneItemIndex": to})
@@ -399,50 +401,3 @@ class Comparison:
             if self._unwanted_scene(name) and name != self.found.program:
                 requests = (*self._hide(name), Request.of("RemoveScene", sceneName=name))
                 yield Change(Phase.DELETE, f"scene {name}", "remove", requests)
-
-
-def _only(settings: Settings, keys: Sequence[str]) -> dict[str, JsonValue]:
-    return {key: settings[key] for key in keys}
-
-
-def _replacing(wanted: Settings, found: Settings, kept: set[str]) -> dict[str, JsonValue]:
-    """All settings anew, which is the only way to be rid of a key, with those the source wrote itself."""
-    return {key: value for key, value in found.items() if key in kept} | dict(wanted)
-
-
-def _filter(type: str, source: str, name: str, **more: JsonValue) -> Request:
-    return Request(type, {"sourceName": source, "filterName": name, **more})
-
-
-def _audio_requests(name: str, wanted: Audio, found: Audio) -> Iterator[Request]:
-    def request(type: str, **data: JsonValue) -> Request:
-        return Request(type, {"inputName": name, **data})
-
-    if not near(wanted.volume_db, found.volume_db, 0.01):
-        yield request("SetInputVolume", inputVolumeDb=wanted.volume_db)
-    if wanted.muted != found.muted:
-        yield request("SetInputMute", inputMuted=wanted.muted)
-    if not near(wanted.balance, found.balance):
-        yield request("SetInputAudioBalance", inputAudioBalance=wanted.balance)
-    if wanted.sync_ms != found.sync_ms:
-        yield request("SetInputAudioSyncOffset", inputAudioSyncOffset=wanted.sync_ms)
-    if wanted.monitor != found.monitor:
-        yield request("SetInputAudioMonitorType", monitorType=wanted.monitor)
-    if wanted.tracks != found.tracks:
-        tracks: Mapping[str, JsonValue] = {str(t): t in wanted.tracks for t in range(1, 7)}
-        yield request("SetInputAudioTracks", inputAudioTracks=dict(tracks))
-
-
-T = TypeVar("T")
-
-
-def _moves(have: Sequence[T], want: Sequence[T]) -> list[tuple[T, int]]:
-    """Single moves (which, to which index) that bring one order into the other, from the front."""
-    order = list(have)
-    moves = []
-    for index, which in enumerate(want):
-        if order[index] != which:
-            order.remove(which)
-            order.insert(index, which)
-            moves.append((which, index))
-    return moves

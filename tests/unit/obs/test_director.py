@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from streamsd.programs.director.changes import Cost, OutputName
 from streamsd.programs.director.collection import edited, transition_settings
-from streamsd.programs.director.diff import Comparison, _moves
+from streamsd.programs.director.diff import Comparison
+from streamsd.programs.director.edits import moves_to
 from streamsd.programs.director.model import Audio, Input, Item, Owned, Scene, Studio, Transform, Transition
 from streamsd.programs.director.overrides import Overrides
 from streamsd.programs.director.parse import DocumentFault, parse_desired
@@ -44,11 +45,11 @@ def studio(**more: Any) -> Studio:
 @given(st.permutations(list(range(7))), st.permutations(list(range(7))))
 def test_single_moves_bring_one_order_into_another(have: list[int], want: list[int]) -> None:
     order = list(have)
-    for which, to in _moves(have, want):
+    for which, to in moves_to(have, want):
         order.remove(which)
         order.insert(to, which)
     assert order == want
-    assert _moves(want, want) == []
+    assert moves_to(want, want) == []
 
 
 def test_a_boolean_is_no_number_and_a_float_is_near() -> None:
