@@ -16,6 +16,7 @@ from streamsd.cli.command import Session, command
 from streamsd.cli.failure import Failure
 from streamsd.cli.obs_instance import INSTANCE, instance_address
 from streamsd.cli.profile_words import in_own_words
+from streamsd.core.diagnostics import dotted
 from streamsd.core.secret import UNREFERENCED, Secret
 
 Json = dict[str, Any]
@@ -51,13 +52,24 @@ def import_(
     running instance: then it is the running profile with what that OBS holds in it.
     """
     import yaml
+    from pydantic import ValidationError
 
     keeping = _Keeping((secrets or _directory_of(session.settings.profile) / "secrets").absolute(), secrets is not None)
-    if file is not None:
-        profile = _of_file(file, obs_profile, name or "studio", keeping)
-    else:
-        profile = _of_instance(session, instance_address(session, instance), name, keeping)
-    profile = in_own_words(profile)
+    try:
+        if file is not None:
+            profile = _of_file(file, obs_profile, name or "studio", keeping)
+        else:
+            profile = _of_instance(session, instance_address(session, instance), name, keeping)
+        profile = in_own_words(profile)
+    except ValidationError as fault:
+        # Not its own words: they hold the values.
+        first = fault.errors(include_url=False, include_input=False)[0]
+        where = dotted(tuple(first["loc"]))
+        raise Failure(
+            f"OBS holds what no profile can say: {where}: {first['msg']}",
+            "set it to something else in OBS, and import again",
+            code="not-sayable",
+        ) from None
     if session.json:
         session.answer(profile)
     else:

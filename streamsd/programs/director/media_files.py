@@ -74,7 +74,4 @@ def _shown_by(wanted: Input) -> dict[str, JsonValue]:
 
 
 def _is_there(path: str) -> bool:
-    try:
-        return os.path.exists(path)  # noqa: PTH110 - Path raises for a name too long
-    except ValueError:
-        return False
+    return os.path.exists(path)  # noqa: PTH110 - Path raises for a name too long

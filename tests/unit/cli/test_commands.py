@@ -241,3 +241,15 @@ def test_up_refuses_beside_a_running_daemon(streamsd: Command, service: FakeServ
     settings.profile.write_text("version: 1\n")
     said = streamsd("up", "--detach")
     assert (said.code, said.err.splitlines()[0]) == (1, f"error: a daemon runs already with {settings.run_dir}")
+
+
+def test_an_obs_that_holds_what_no_profile_can_say_is_told_so(streamsd: Command, tmp_path: Path) -> None:
+    profile, scenes = tmp_path / "basic/profiles/P", tmp_path / "basic/scenes"
+    profile.mkdir(parents=True)
+    scenes.mkdir()
+    (scenes / "X.json").write_text(json.dumps({"name": "X", "sources": [{"id": "scene", "name": "s"}]}))
+    (profile / "basic.ini").write_text("[Video]\nBaseCX=0\nBaseCY=9\nOutputCX=0\nOutputCY=9\n")
+    said = streamsd("obs", "import", str(scenes / "X.json"))
+    assert (said.code, said.out) == (1, "")
+    assert "error: OBS holds what no profile can say: canvas: " in said.err
+    assert "hint: set it to something else in OBS" in said.err
