@@ -141,7 +141,6 @@ class Studio:
 
     def renew(self) -> None:
         """As the runtime does with one that hangs."""
-        self.complaint.touch()
         self.close()
         self.start()
 
