@@ -19,7 +19,9 @@ from streamsd.flow.spec.steps import Step
 SHAPE_FILE = "shape.json"
 """In a generation's directory of the recovery store: the shape of its state."""
 _RESET_FILE = "reset"
+"""Beside it, when somebody has let that state go."""
 _RESET_WITHIN = 3600.0
+"""Seconds for which that holds."""
 
 
 def end_path(spec: FlowSpec, what: str, name: str) -> FieldPath:

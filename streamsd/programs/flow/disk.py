@@ -14,6 +14,7 @@ _SQLITE = {
 }
 """rusqlite's names, which is all that Bytewax hands on of a fault of its recovery store."""
 _PROBE = 1024 * 1024
+"""Bytes."""
 
 
 def disk_fault(fault: BaseException) -> str:

@@ -305,7 +305,7 @@ class Runner:
         if self._member is not None:
             self._member.fail(*self._failure)
         elif self.setting.linger:
-            while not self.life.stopping.wait(1.0) and not takes(state):
+            while not asleep(self.life.stopping, 1.0) and not takes(state):
                 self.life.beat += 1
                 self._report()
         return 1
