@@ -73,7 +73,9 @@ def numbers_of(kind: str, place: Path) -> list[int]:
                 return [i for (i,) in database.execute("SELECT i FROM t ORDER BY streamsd_seq")]
 
 
-@pytest.mark.parametrize("kind", ["file", "parquet", "sqlite"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("file", marks=pytest.mark.slow), "parquet", pytest.param("sqlite", marks=pytest.mark.slow)]
+)
 def test_a_sink_waits_for_room_and_has_each_row_once(flow, disk: Disk, kind: str) -> None:
     if kind == "parquet":
         need_module("pyarrow")

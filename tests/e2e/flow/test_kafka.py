@@ -136,6 +136,9 @@ def test_windows_are_exact_through_kills_of_the_flow_and_a_restart_of_the_broker
     rows = one.lines("out.ndjson")
     found = {row["window_start"]: (row["n"], row["i"]) for row in rows}
     assert len(found) == len(rows), "a window came twice"
+    there = consumed(kafka, "numbers", lambda numbers: len(numbers) >= count)
+    assert sorted(there) == list(range(count)), "the broker itself has not what it was given"
+    assert not (one.directory / "state" / "dead.ndjson").exists(), "dead letters"
     assert {start: found[start] for start in wanted} == wanted
     sums = [i for _, i in found.values()]
     copies = Counter(consumed(kafka, "copy", lambda numbers: set(numbers) >= set(sums)))
