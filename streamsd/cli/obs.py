@@ -30,6 +30,11 @@ def scene() -> None:
     """Scenes on air."""
 
 
+@obs.group("collection")
+def collection() -> None:
+    """Scene collections."""
+
+
 @obs.group("stream")
 def stream() -> None:
     """The stream."""
@@ -75,6 +80,16 @@ def _tell(session: Session, answer: dict[str, Any]) -> None:
 def scene_switch(session: Session, scene: str, instance: str | None) -> None:
     """Put SCENE on air."""
     _tell(session, _operate(session, instance, "scene-switch", scene=scene))
+
+
+@command("switch")
+@click.argument("collection")
+@click.option("--allow-interrupt", is_flag=True, help="Though something is streamed or recorded.")
+@INSTANCE
+def collection_switch(session: Session, collection: str, allow_interrupt: bool, instance: str | None) -> None:
+    """Load COLLECTION, one of those that are declared."""
+    answer = _operate(session, instance, "collection-switch", collection=collection, interrupt=allow_interrupt)
+    _tell(session, answer)
 
 
 @command("transition")
@@ -125,12 +140,14 @@ def _of_input(name: str, operation: str, about: str) -> None:
 @INSTANCE
 def screenshot(session: Session, file: Path, source: str | None, instance: str | None) -> None:
     """Save a picture of what is on air to FILE; its ending says the format."""
+    if not file.parent.is_dir():
+        raise Failure(f"{file}: there is no directory {file.parent}", "make it, or name another", code="cannot-write")
     arguments = {"format": file.suffix.lstrip(".") or "png", **({"source": source} if source else {})}
     answer = _operate(session, instance, "screenshot", **arguments)
     try:
         file.write_bytes(base64.b64decode(answer["image"].partition(",")[2]))
     except OSError as fault:
-        raise Failure(f"{file}: {fault.strerror}", code="cannot-write") from fault
+        raise Failure(f"{file}: {fault.strerror}", "name another file", code="cannot-write") from fault
     if session.json:
         session.answer({"source": answer["source"], "file": str(file)})
 
@@ -147,6 +164,7 @@ def replay_save(session: Session, instance: str | None) -> None:
 
 
 scene.add_command(scene_switch)
+collection.add_command(collection_switch)
 replay.add_command(replay_save)
 obs.add_command(transition)
 obs.add_command(screenshot)

@@ -67,6 +67,8 @@ class LivePart:
 
     desired: JsonValue
     role: str
+    opaque: bool = False
+    """Its values say nothing to people (digests)."""
     interrupts: bool = False
     """Setting it stops an output for a moment: not done while something is on the air, unless asked for."""
 
@@ -229,7 +231,12 @@ class Kind(ABC, Generic[SpecT]):
 
 
 class OperationFault(Exception):
-    """An operator's command that could not be carried out."""
+    """An operator's command that could not be carried out. `conflict`: not as things are now."""
+
+    def __init__(self, message: str, hint: str = "", *, conflict: bool = False) -> None:
+        self.hint = hint
+        self.conflict = conflict
+        super().__init__(message)
 
 
 class PatchFault(Exception):

@@ -40,6 +40,7 @@ from streamsd.engine.reconciler import Reconciler
 
 _SETTLE = 120.0
 """Seconds an apply that may be rolled back is given to converge."""
+_LOOK = 2.0
 _STOP = 60.0
 """Seconds that stopping resources is waited for."""
 
@@ -332,9 +333,13 @@ class DaemonService:
             kind = self._registry.named(address.kind)
             answer = await kind.operate(desired.resource, desired.compiled, operation, arguments)
         except OperationFault as fault:
-            raise Refused(422, _error("operation-failed", str(fault))) from fault
+            status, code = (409, "conflict") if fault.conflict else (422, "operation-failed")
+            raise Refused(status, _error(code, str(fault), fault.hint)) from fault
         self._reconciler.tell("operation", address, operation=operation)
+        # who asks for the status next sees what came of it
+        await self._reconciler.measure_all([desired])
         self._reconciler.look(address)
+        await self._until(lambda: not self._reconciler.is_due(address), _LOOK)
         return answer
 
     async def destroy(self, addresses: Sequence[Address]) -> None:

@@ -51,6 +51,7 @@ class Templates:
                     "template-type",
                     f"a template is a mapping, not {kind_of(entry.value)}",
                     source_of(entry.key),
+                    hint="write the fields under its name, such as vars: and those of what extends it",
                     path=(TEMPLATES, name),
                 )
 
@@ -94,9 +95,8 @@ class Templates:
             return said
         name = said.value if isinstance(said, ScalarNode) else None
         if not isinstance(name, str):
-            return self._fault(
-                said, "extends-type", f"extends takes the name of a template, not {kind_of(said)}", (*path, EXTENDS)
-            )
+            message = f"extends takes the name of a template, not {kind_of(said)}"
+            return self._fault(said, "extends-type", message, (*path, EXTENDS), "write extends: NAME")
         template = self._declared.get(name)
         if template is None:
             hint = hint_among(name, self._declared)
@@ -104,7 +104,8 @@ class Templates:
         if name in self._chain or len(self._chain) > _MAX_CHAIN:
             chain = " -> ".join([*self._chain, name])
             message = f"templates that extend each other: {chain}"
-            return self._fault(said, "extends-cycle", message, (*path, EXTENDS))
+            hint = f"take extends out of one of them, such as {name}"
+            return self._fault(said, "extends-cycle", message, (*path, EXTENDS), hint)
         body = template.placed.value
         if not isinstance(body, MapNode):
             return BrokenNode(None, "", True, body.file, body.line, body.column, body.end_line, body.end_column)
@@ -119,7 +120,8 @@ class Templates:
         finally:
             self._chain.pop()
         if found.depth > MAX_DEPTH:
-            return self._fault(said, "yaml-depth", f"templates nest deeper than {MAX_DEPTH} levels", (*path, EXTENDS))
+            message = f"templates nest deeper than {MAX_DEPTH} levels"
+            return self._fault(said, "yaml-depth", message, (*path, EXTENDS), "write some of them out")
         return found
 
     def _scope(
@@ -152,7 +154,7 @@ class Templates:
         if isinstance(node, MapNode):
             return node.entries
         message = f"{path[-1]} is a mapping of variables, not {kind_of(node)}"
-        return self._fault(node, "with-type", message, path)
+        return self._fault(node, "with-type", message, path, f"write {path[-1]}: {{NAME: value}}")
 
     def _fault(self, node: Node, code: str, message: str, path: FieldPath, hint: str = "") -> BrokenNode:
         at = source_of(node)

@@ -102,9 +102,14 @@ def _decide(
     for key, part in desired.compiled.live.items():
         known = key in view.live and view.unit(part.role).running and part.role not in decision.stop
         if known and view.live[key] != part.desired:
+            was = before.compiled.live.get(key) if before is not None else None
+            edited = was is not None and was.desired != part.desired
             decision.patch.add(key)
-            decision.drift = before is not None and not decision.fields
-            decision.causes.append(f"{key} is {view.live[key]}, not {part.desired}")
+            decision.drift = before is not None and not decision.fields and not edited
+            decision.causes.append(
+                (edited and not decision.fields and _edit_words(desired, generation, previous))
+                or (f"{key}: not as declared" if part.opaque else f"{key} is {view.live[key]}, not {part.desired}")
+            )
     return decision
 
 

@@ -209,6 +209,10 @@ class Reconciler:
         self._dirty.add(address)
         self._wake.set()
 
+    def is_due(self, address: Address) -> bool:
+        """Whether it is to be looked at still."""
+        return address in self._dirty
+
     def force(self, address: Address, roles: frozenset[str]) -> None:
         """Restart these roles."""
         self._forced[address] = self._forced.get(address, frozenset()) | roles

@@ -83,7 +83,8 @@ def function_of(file: Path, name: str, files: Files, path: FieldPath, problems: 
     except (SyntaxError, ValueError, RecursionError, MemoryError) as fault:
         line = f", line {fault.lineno}" if isinstance(fault, SyntaxError) and fault.lineno else ""
         words = fault.msg if isinstance(fault, SyntaxError) else str(fault)
-        problems.append(Problem("flow-custom", f"{file}{line} is not Python: {words}", "", (*path, "file")))
+        hint = "correct it: `python -m py_compile FILE` says more"
+        problems.append(Problem("flow-custom", f"{file}{line} is not Python: {words}", hint, (*path, "file")))
         return _missing
     if name not in names and _ALL not in names:
         own = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
@@ -134,7 +135,8 @@ def _run(file: Path, name: str, path: FieldPath, problems: list[Problem]) -> Fun
         return _missing
     function = getattr(module, name, None)
     if not callable(function):
-        problems.append(Problem("flow-custom", f"{name!r} of {file} is no function", "", (*path, "function")))
+        hint = f"write def {name}(…): in it, or name another"
+        problems.append(Problem("flow-custom", f"{name!r} of {file} is no function", hint, (*path, "function")))
         return _missing
     made: Function = function
     return made

@@ -23,13 +23,14 @@ def check_source(spec: SourceSpec, path: FieldPath) -> Iterator[Problem]:
             "input", kind, spec.input.settings, catalog.INPUTS, (*path, "input"), typed=_TYPED.get(kind, "")
         )
     if spec.audio is not None and (spec.audio.device is None) == (spec.audio.source is None):
-        yield Problem("audio-source", "say device or source, and not both", "", (*path, "audio"))
+        yield Problem("audio-source", "say device or source, and not both", "leave one of them out", (*path, "audio"))
     if spec.text is not None and spec.text.file is not None and spec.text.text:
         yield Problem("text-twice", "text and file are both given", "leave one of them out", (*path, "text"))
     if spec.network is not None and "@" in spec.network.url.partition("://")[2].partition("/")[0]:
         yield Problem(
             "url-with-password",
             "the URL holds a user and password, which OBS keeps and shows in the open",
+            "take them out, and let the server admit this host another way",
             severity=Severity.WARNING,
             path=(*path, "network", "url"),
         )
@@ -77,14 +78,18 @@ def check_filters(
     for index, spec in enumerate(filters):
         at = (*path, index)
         if spec.name in seen:
-            yield Problem("filter-name-twice", f"a second filter {spec.name!r}", "", (*at, "name"))
+            yield Problem("filter-name-twice", f"a second filter {spec.name!r}", "give it another name", (*at, "name"))
         seen.add(spec.name)
         if not spec.plugin:
             yield from _names("filter", spec.kind, spec.settings, catalog.FILTERS, at)
         if silent and spec.kind in catalog.AUDIO_FILTERS:
-            yield Problem("filter-does-not-fit", f"{spec.kind} is for sound, and the source has none", "", at)
+            yield Problem(
+                "filter-does-not-fit", f"{spec.kind} is for sound, and the source has none", "take it out", at
+            )
         if sound_only and spec.kind in catalog.VIDEO_FILTERS:
-            yield Problem("filter-does-not-fit", f"{spec.kind} is for pictures, and the source has none", "", at)
+            yield Problem(
+                "filter-does-not-fit", f"{spec.kind} is for pictures, and the source has none", "take it out", at
+            )
 
 
 def _names(

@@ -37,7 +37,8 @@ class SceneContent:
 @dataclass(frozen=True, slots=True)
 class Collection:
     """Several scenes as one collection, in order; scenes that are only shown inside others come last. `special`: the
-    inputs that sound in every scene, by OBS's name of their place."""
+    inputs that sound in every scene, by OBS's name of their place. `others`: collections that are not loaded, by
+    name."""
 
     scenes: tuple[SceneContent, ...]
     inputs: Mapping[str, Json]
@@ -45,6 +46,7 @@ class Collection:
     displays: tuple[XDisplay, ...]
     devices: tuple[PulseDevice, ...]
     special: Mapping[str, str] = field(default_factory=dict)
+    others: Mapping[str, Collection] = field(default_factory=dict)
 
 
 def collect(scenes: Iterable[SceneContent], shared: Mapping[str, Json]) -> tuple[Collection, list[Problem]]:

@@ -24,8 +24,9 @@ class Directed:
 class DirectorFault(Exception):
     """The director does not answer, or refuses: `reason` is a CamelCase word."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, hint: str = "") -> None:
         self.reason = reason
+        self.hint = hint
         super().__init__(message)
 
 
@@ -51,5 +52,6 @@ async def ask(control: Path, question: dict[str, JsonValue], *, within: float = 
     except ValueError:
         raise DirectorFault("NoAnswer", "the director ended before it answered") from None
     if not answer.get("ok"):
-        raise DirectorFault(str(answer.get("reason", "Refused")), str(answer.get("message", "refused")))
+        words = (str(answer.get("reason", "Refused")), str(answer.get("message", "refused")))
+        raise DirectorFault(*words, str(answer.get("hint", "")))
     return answer

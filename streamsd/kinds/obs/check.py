@@ -12,6 +12,8 @@ from streamsd.drivers.pulse import PulseDevice
 from streamsd.kinds.obs.document import fixed_transitions
 from streamsd.kinds.obs.spec import ObsSpec
 
+_DEVICE_OR_SOURCE = "device: one of `audio`, or source: the name of a source of the sound server, or default"
+
 _LEAST_PATIENCE = 4.0
 """Seconds."""
 
@@ -27,7 +29,7 @@ def check_spec(spec: ObsSpec) -> Iterator[Problem]:
     for place, special in spec.special.items():
         at: FieldPath = ("special", place)
         if (special.device is None) == (special.source is None):
-            yield Problem("audio-source", "say device or source, and not both", "", at)
+            yield Problem("audio-source", "say device or source, and not both", _DEVICE_OR_SOURCE, at)
         yield from check_filters(special.filters, (*at, "filters"), silent=False, sound_only=True)
     for name, source in spec.sources.items():
         yield from check_source(source, ("sources", name))
@@ -108,9 +110,14 @@ def _scenes(spec: ObsSpec) -> Iterator[Problem]:
     for path, scenes in lists:
         for index, name in enumerate(scenes):
             if name in scenes[:index]:
-                yield Problem("scene-twice", f"{name!r} is listed already", "", (*path, index))
+                yield Problem("scene-twice", f"{name!r} is listed already", "take one of them out", (*path, index))
         if not scenes and path != ("scenes",):
-            yield Problem("collection-empty", "a collection has at least one scene", "", path)
+            yield Problem(
+                "collection-empty",
+                "a collection has at least one scene",
+                "name a scene, or leave the collection out",
+                path,
+            )
     if spec.collections and spec.collection is not None and spec.collection not in spec.collections:
         hint = name_hint(spec.collection, spec.collections)
         yield Problem("collection-unknown", f"no collection {spec.collection!r}", hint, ("collection",))

@@ -72,6 +72,7 @@ def document(
         "interrupt": spec.interrupt == "allow",
         "answer_within": spec.answer_within.seconds,
         "groups": dict(collection.groups),
+        "others": {name: _other(spec, other) for name, other in collection.others.items()},
         "special": dict(collection.special),
         "transitions": {name: {"kind": t.kind, "settings": dict(t.settings)} for name, t in spec.transitions.items()},
         "collection": spec.current_collection if spec.external is None or spec.collection else "",
@@ -101,12 +102,30 @@ def document(
         **scenes,
         **profile,
         "inputs": without_windows(collection.inputs),
+        "others": {
+            name: {**_other(spec, other), "inputs": without_windows(other.inputs)}
+            for name, other in collection.others.items()
+        },
+    }
+
+
+def _other(spec: ObsSpec, collection: Collection) -> Json:
+    """A collection that is not loaded."""
+    titles: dict[str | None, str] = {content.key: content.name for content in collection.scenes}
+    return {
+        "scenes": [content.scene for content in collection.scenes],
+        "inputs": dict(collection.inputs),
+        "groups": dict(collection.groups),
+        "program": titles.get(spec.program),
+        "preview": titles.get(spec.preview),
     }
 
 
 def windows_document(collection: Collection) -> Json | None:
     """What the follower of captured windows is told; None where none is captured."""
-    windows = windows_of(collection.inputs)
+    windows: Json = {}
+    for each in (*collection.others.values(), collection):
+        windows |= windows_of(each.inputs)
     return {"version": VERSION, "windows": windows} if windows else None
 
 

@@ -41,7 +41,7 @@ from streamsd.drivers.x11 import XDisplay
 from streamsd.drivers.x11.numbers import display_claim, is_free
 from streamsd.kinds.obs.check import check_collection, check_spec
 from streamsd.kinds.obs.document import SPECIAL, channels, digest, document, windows_document
-from streamsd.kinds.obs.operations import question_of
+from streamsd.kinds.obs.operations import CONFLICTS, question_of
 from streamsd.kinds.obs.spec import ObsSpec
 from streamsd.kinds.obs.units import DIRECTOR, Places, director_unit, display_unit, obs_unit, windows_unit
 
@@ -51,7 +51,18 @@ _PORTS = range(14455, 15455)
 
 _LONGEST_SOCKET_PATH = 107
 
-_OBSERVED = ("obs_version", "converged", "program", "preview", "scenes", "inputs", "outputs", "stats", "overrides")
+_OBSERVED = (
+    "obs_version",
+    "converged",
+    "collection",
+    "program",
+    "preview",
+    "scenes",
+    "inputs",
+    "outputs",
+    "stats",
+    "overrides",
+)
 
 
 class ObsKind(Kind[ObsSpec]):
@@ -147,7 +158,12 @@ class ObsKind(Kind[ObsSpec]):
         director = context.python("streamsd.programs.director")
         units.append(director_unit(address, places, director, desired, password, "127.0.0.1", port, instance.scenes))
         units += _followers(address, places, collection, context)
-        return Compiled(units=tuple(units), live=_live(desired), claims=tuple(claims), exports=places)
+        return Compiled(
+            units=tuple(units),
+            live=_live(desired),
+            claims=tuple(claims),
+            exports=_named(places, collection),
+        )
 
     def _external(
         self,
@@ -167,7 +183,7 @@ class ObsKind(Kind[ObsSpec]):
             resource.address, places, program, desired, external.password, external.host, external.port, None
         )
         units = (unit, *_followers(resource.address, places, collection, context))
-        return Compiled(units=units, live=_live(desired), exports=places)
+        return Compiled(units=units, live=_live(desired), exports=_named(places, collection))
 
     async def observe(
         self, resource: Resource[ObsSpec], compiled: Compiled, units: Mapping[str, ObservedUnit]
@@ -202,16 +218,27 @@ class ObsKind(Kind[ObsSpec]):
     async def operate(
         self, resource: Resource[ObsSpec], compiled: Compiled, operation: str, arguments: Mapping[str, JsonValue]
     ) -> JsonValue:
+        places = _of(compiled)
         question = question_of(operation, arguments)
+        for key in ("scene", "source"):
+            name = question.get(key)
+            if isinstance(name, str):
+                question[key] = places.titles.get(name, name)
         try:
-            answer = await ask(_of(compiled).control, question)
+            answer = await ask(places.control, question)
         except DirectorFault as fault:
-            raise OperationFault(f"{fault.reason}: {fault}") from fault
+            raise OperationFault(f"{fault.reason}: {fault}", fault.hint, conflict=fault.reason in CONFLICTS) from fault
         return {key: value for key, value in answer.items() if key != "ok"}
 
 
 def _places(address: Address, context: Context) -> Places:
-    return Places(run=context.directory(address), state=context.state_directory(address))
+    return Places(context.directory(address), context.state_directory(address))
+
+
+def _named(places: Places, collection: Collection) -> Places:
+    """With what OBS calls scenes, by what they are called here, where that differs."""
+    each = (collection, *collection.others.values())
+    return replace(places, titles={s.key: s.name for c in each for s in c.scenes if s.key != s.name})
 
 
 def _of(compiled: Compiled) -> Places:
@@ -236,7 +263,7 @@ def _point(spec: ObsSpec, context: Context) -> RtmpPoint | None:
 
 
 def _collection(spec: ObsSpec, base: Path, context: Context) -> Collection:
-    """The scenes of the loaded collection. ProblemsError when they do not fit together."""
+    """The scenes of the loaded collection, and of the others. ProblemsError when they do not fit together."""
     displays: list[XDisplay] = []
     devices: list[PulseDevice] = []
 
@@ -254,17 +281,20 @@ def _collection(spec: ObsSpec, base: Path, context: Context) -> Collection:
         return collect([context.exports(Address("Scene", name), SceneContent) for name in names], shared)
 
     collection, problems = collected(spec.current_scenes)
+    others: dict[str, Collection] = {}
     for name, scenes in spec.collections.items():
-        # Those that are not loaded are to fit together too: they are when somebody switches to them during a show.
+        # Somebody may switch to them during a show.
         if name != spec.current_collection:
-            problems += [replace(problem, path=("collections", name)) for problem in collected(scenes)[1]]
+            others[name], found_there = collected(scenes)
+            problems += [replace(problem, path=("collections", name)) for problem in found_there]
     if problems:
         raise ProblemsError(problems)
     special: dict[str, str] = {}
     heard: dict[str, Json] = {}
     for place, found in spec.special.items():
         name = found.name or SPECIAL[place]
-        if name in collection.inputs or name in heard or any(name == s.name for s in collection.scenes):
+        each = (collection, *others.values())
+        if name in heard or any(name in c.inputs or any(name == s.name for s in c.scenes) for c in each):
             hint = f"give it another name: special.{place}.name"
             raise ProblemsError(
                 [Problem("source-defined-twice", f"{name!r} is defined already", hint, ("special", place))]
@@ -276,8 +306,9 @@ def _collection(spec: ObsSpec, base: Path, context: Context) -> Collection:
         scenes=collection.scenes,
         inputs={**collection.inputs, **heard},
         groups=collection.groups,
-        displays=tuple(dict.fromkeys([*collection.displays, *displays])),
-        devices=tuple(dict.fromkeys([*collection.devices, *devices])),
+        displays=tuple(dict.fromkeys([*(d for c in (collection, *others.values()) for d in c.displays), *displays])),
+        devices=tuple(dict.fromkeys([*(d for c in (collection, *others.values()) for d in c.devices), *devices])),
+        others={name: replace(other, inputs={**other.inputs, **heard}) for name, other in others.items()},
     )
 
 
@@ -291,7 +322,7 @@ def _followers(address: Address, places: Places, collection: Collection, context
 
 def _live(desired: Json) -> Mapping[str, LivePart]:
     return {
-        part: LivePart(value, DIRECTOR, interrupts=part != "scenes")
+        part: LivePart(value, DIRECTOR, opaque=True, interrupts=part != "scenes")
         for part, value in _mapping(desired["digests"]).items()
     }
 
@@ -327,6 +358,8 @@ def _on_air(outputs: Mapping[str, JsonValue]) -> str:
 
 def _overridden(overrides: Mapping[str, JsonValue]) -> str:
     words = []
+    if "collection" in overrides:
+        words.append(f"collection {overrides['collection']} is loaded")
     if "program" in overrides:
         words.append(f"{overrides['program']} is on air")
     words += [f"{name} is {'on' if on else 'off'}" for name, on in _mapping(overrides.get("outputs")).items()]

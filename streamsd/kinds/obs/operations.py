@@ -22,6 +22,7 @@ class Operation:
 
 OPERATIONS: Mapping[str, Operation] = {
     "scene-switch": Operation({"do": "switch"}, {"scene": str}),
+    "collection-switch": Operation({"do": "collection"}, {"collection": str}, {"interrupt": bool}),
     "transition": Operation({"do": "transition"}),
     "stream-start": Operation({"do": "output", "name": "stream", "on": True}),
     "stream-stop": Operation({"do": "output", "name": "stream", "on": False}),
@@ -41,11 +42,17 @@ OPERATIONS: Mapping[str, Operation] = {
 }
 
 
+CONFLICTS = frozenset(
+    ("WouldInterrupt", "NotRecording", "NotPaused", "AlreadyPaused", "NoStudioMode", "NoReplayBuffer")
+)
+"""A director's refusals that mean: not as things are now."""
+
+
 def question_of(operation: str, arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """What the director is to be asked. OperationFault for an unknown operation or argument."""
     known = OPERATIONS.get(operation)
     if known is None:
-        raise OperationFault(f"Obs knows no operation {operation!r}; {name_hint(operation, OPERATIONS, 'known')}")
+        raise OperationFault(f"Obs knows no operation {operation!r}", name_hint(operation, OPERATIONS, "known"))
     needs, takes = dict(known.needs), dict(known.takes)
     for name in needs:
         if name not in arguments:
@@ -53,7 +60,7 @@ def question_of(operation: str, arguments: Mapping[str, JsonValue]) -> dict[str,
     for name, value in arguments.items():
         wanted = needs.get(name) or takes.get(name)
         if wanted is None:
-            raise OperationFault(f"{operation} takes no {name!r}; {name_hint(name, [*needs, *takes], 'it takes')}")
-        if not isinstance(value, wanted) or isinstance(value, bool):
+            raise OperationFault(f"{operation} takes no {name!r}", name_hint(name, [*needs, *takes], "it takes"))
+        if not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool):
             raise OperationFault(f"{operation}: {name} is to be of the type {wanted.__name__}")
     return {**known.question, **arguments}

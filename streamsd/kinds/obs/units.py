@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import json
 import signal
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from streamsd.core.address import Address, UnitId
@@ -45,10 +46,12 @@ SCREEN = Resolution(1280, 720)
 
 @dataclass(frozen=True, slots=True)
 class Places(Directed):
-    """Where an instance's files are: `run` is gone with it, `state` outlives the host's restarts."""
+    """Where an instance's files are: `run` is gone with it, `state` outlives the host's restarts. `titles`: what OBS
+    calls scenes that have another name here."""
 
     run: Path
     state: Path
+    titles: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def password(self) -> Path:

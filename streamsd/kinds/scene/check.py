@@ -29,7 +29,9 @@ def check_scene(name: str, spec: SceneSpec) -> Iterator[Problem]:
         path: FieldPath = ("items", index)
         if item.group is not None:
             if item.sound is not None:
-                yield Problem("sound-on-group", "a group has no sound of its own", "", (*path, "sound"))
+                yield Problem(
+                    "sound-on-group", "a group has no sound of its own", "give sound to its members", (*path, "sound")
+                )
             if item.align != "top-left":
                 hint = "leave align out, and give the position of its top left corner"
                 yield Problem("group-align", "OBS places a group by its top left corner", hint, (*path, "align"))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from streamsd.core.diagnostics import name_hint
 from streamsd.core.report import JsonValue
 from streamsd.programs.director.client import Client, ConnectionLost, Request, RequestFault
 from streamsd.programs.director.control import refusal
@@ -19,7 +20,7 @@ Answer = dict[str, JsonValue]
 PAUSED_WITHIN = 2.0
 """Seconds that OBS may take to pause a recording, or to go on with it."""
 
-OUTPUT_NOT_RUNNING, NOT_AVAILABLE = 501, 604
+OUTPUT_NOT_RUNNING, NOT_FOUND, NOT_AVAILABLE = 501, 600, 604
 """obs-websocket's RequestStatus."""
 
 REPLAY_WITHIN = 10.0
@@ -28,8 +29,9 @@ REPLAY_WITHIN = 10.0
 class Refusal(Exception):
     """Asked for something that cannot be: `reason` for programs."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, hint: str = "") -> None:
         self.reason = reason
+        self.hint = hint
         super().__init__(message)
 
 
@@ -37,7 +39,7 @@ class Stage(Protocol):
     """What commands need of the director."""
 
     def document(self) -> Desired:
-        """The document without overrides; Refusal when there is none yet."""
+        """The document without overrides, in the collection that is to be loaded; Refusal when there is none yet."""
         ...
 
     def client(self) -> Client:
@@ -52,8 +54,8 @@ class Stage(Protocol):
 
     def overrides(self) -> Overrides: ...
 
-    def override(self, overrides: Overrides) -> Answer:
-        """Take these from now on, converge, and say how it went."""
+    def override(self, overrides: Overrides, *, interrupt: bool = False) -> Answer:
+        """Take these from now on, converge, and say how it went. `interrupt`: as for `take_document`."""
         ...
 
     def show_texts(self, texts: Mapping[str, str]) -> None:
@@ -70,6 +72,10 @@ class Stage(Protocol):
 
     def look_at_windows(self) -> Answer:
         """The follower has found captured windows elsewhere: read where, and converge."""
+        ...
+
+    def on_air(self) -> str:
+        """The outputs that run, in words; empty: none."""
         ...
 
     def status(self) -> Answer: ...
@@ -90,6 +96,7 @@ class Commands:
             "reset": lambda q: stage.reset(),
             "read": self._read,
             "switch": self._switch,
+            "collection": self._collection,
             "transition": self._transition,
             "output": self._output,
             "pause": self._pause,
@@ -109,7 +116,7 @@ class Commands:
         try:
             return command(question)
         except Refusal as fault:
-            return refusal(fault.reason, str(fault))
+            return refusal(fault.reason, str(fault), fault.hint)
         except RequestFault as fault:
             return refusal("Refused", str(fault))
         except ReadFault as fault:
@@ -128,18 +135,32 @@ class Commands:
         scene = _text(question, "scene")
         desired = self._stage.document()
         if scene not in desired.studio.scenes:
-            raise Refusal("UnknownScene", f"declared: {', '.join(desired.studio.scenes)}")
+            raise _unknown("Scene", scene, desired.studio.scenes)
         if desired.studio.program is None:
             # No scene is declared to be on air, so there is nothing to lay over.
             self._stage.client().call("SetCurrentProgramScene", {"sceneName": scene})
-            return {"ok": True, "overrides": self._stage.overrides().to_json()}
+            return self._stage.override(self._stage.overrides())
         return self._stage.override(replace(self._stage.overrides(), program=scene))
+
+    def _collection(self, question: dict[str, Any]) -> Answer:
+        """OBS would switch while an output runs, and what is on air would change for a moment: only when asked for."""
+        name = _text(question, "collection")
+        desired = self._stage.document()
+        if name not in desired.collections:
+            raise _unknown("Collection", name, desired.collections)
+        on_air, interrupt = self._stage.on_air(), question.get("interrupt") is True
+        if on_air and not interrupt and name != desired.collection:
+            hint = "--allow-interrupt does it all the same, or do it when that is off the air"
+            raise Refusal("WouldInterrupt", f"loading {name} would interrupt what runs ({on_air})", hint)
+        overrides = replace(self._stage.overrides(), collection=name, program=None)
+        return self._stage.override(overrides, interrupt=interrupt)
 
     def _transition(self, question: dict[str, Any]) -> Answer:
         """Studio mode: what is in preview goes on air."""
         found = self._stage.read()
         if not found.studio_mode or found.preview is None:
-            raise Refusal("NoStudioMode", "studio mode is off: there is no preview to go on air")
+            hint = "studio_mode: true in the profile; without it, `scene switch` puts a scene on air"
+            raise Refusal("NoStudioMode", "studio mode is off: there is no preview to go on air", hint)
         return self._switch({"scene": found.preview})
 
     def _output(self, question: dict[str, Any]) -> Answer:
@@ -152,23 +173,29 @@ class Commands:
     def _pause(self, question: dict[str, Any]) -> Answer:
         """OBS says yes and does nothing when the recording is what is streamed."""
         client, wanted = self._stage.client(), _flag(question)
+        status = client.call("GetRecordStatus")
+        if not status.get("outputActive"):
+            raise Refusal("NotRecording", "nothing is recorded", "`streamsd obs record start` begins a recording")
+        if bool(status.get("outputPaused")) == wanted:
+            reason, words = ("AlreadyPaused", "paused already") if wanted else ("NotPaused", "not paused")
+            raise Refusal(reason, f"the recording is {words}")
         client.call("PauseRecord" if wanted else "ResumeRecord")
         deadline = time.monotonic() + PAUSED_WITHIN
         while bool(client.call("GetRecordStatus").get("outputPaused")) != wanted:
             if time.monotonic() > deadline:
-                message = "OBS did not; it can pause only a recording with an encoder of its own (quality: high)"
-                raise Refusal("DidNotTake", message)
+                hint = "OBS can pause only a recording with an encoder of its own: record: {quality: high}"
+                raise Refusal("DidNotTake", "OBS did not", hint)
             time.sleep(0.02)
-        return {"ok": True}
+        return self._stage.override(self._stage.overrides())
 
     def _show(self, question: dict[str, Any]) -> Answer:
         scene, source = _text(question, "scene"), _text(question, "source")
         studio = self._stage.document().studio
         owner = studio.scenes.get(scene) or studio.groups.get(scene)
         if owner is None:
-            raise Refusal("UnknownScene", f"declared: {', '.join([*studio.scenes, *studio.groups])}")
+            raise _unknown("Scene", scene, [*studio.scenes, *studio.groups])
         if not any(item.source == source for item in owner.items):
-            raise Refusal("UnknownSource", f"in {scene}: {', '.join(i.source for i in owner.items)}")
+            raise _unknown("Source", source, [item.source for item in owner.items], f"in {scene}")
         overrides = self._stage.overrides()
         items = {**overrides.items, (scene, source): _flag(question)}
         return self._stage.override(replace(overrides, items=items))
@@ -177,7 +204,7 @@ class Commands:
         name = _text(question, "input")
         inputs = self._stage.document().studio.inputs
         if name not in inputs:
-            raise Refusal("UnknownSource", f"declared: {', '.join(inputs)}")
+            raise _unknown("Source", name, inputs)
         overrides = self._stage.overrides()
         return self._stage.override(replace(overrides, muted={**overrides.muted, name: _flag(question)}))
 
@@ -201,11 +228,25 @@ class Commands:
         """`image`: a data URL. Of a source, or of what is on air."""
         client = self._stage.client()
         source = question.get("source") or client.call("GetCurrentProgramScene")["currentProgramSceneName"]
-        data: dict[str, JsonValue] = {"sourceName": source, "imageFormat": str(question.get("format", "png"))}
+        form = str(question.get("format", "png")).lower()
+        formats = client.call("GetVersion").get("supportedImageFormats")
+        if isinstance(formats, list) and form not in formats:
+            known = [str(each) for each in formats]
+            raise Refusal(
+                "UnknownFormat", f"OBS makes no pictures of the format {form!r}", name_hint(form, known, "it makes")
+            )
+        data: dict[str, JsonValue] = {"sourceName": source, "imageFormat": form}
         for key, name in (("width", "imageWidth"), ("height", "imageHeight")):
             if isinstance(question.get(key), int):
                 data[name] = question[key]
-        return {"ok": True, "source": source, "image": client.call("GetSourceScreenshot", data)["imageData"]}
+        try:
+            image = client.call("GetSourceScreenshot", data)["imageData"]
+        except RequestFault as fault:
+            if fault.code != NOT_FOUND:
+                raise
+            found = self._stage.read()
+            raise _unknown("Source", str(source), [*found.scenes, *found.groups, *found.inputs]) from None
+        return {"ok": True, "source": source, "image": image}
 
     def _save_replay(self, question: dict[str, Any]) -> Answer:
         """`path`: the file that OBS wrote. It is told by an event only, and the newest can be asked for: a new one is
@@ -216,7 +257,8 @@ class Commands:
             client.call("SaveReplayBuffer")
         except RequestFault as fault:
             if fault.code in (OUTPUT_NOT_RUNNING, NOT_AVAILABLE):
-                raise Refusal("NoReplayBuffer", "the replay buffer does not run: replay_buffer: {state: on}") from None
+                words = "the replay buffer does not run"
+                raise Refusal("NoReplayBuffer", words, 'replay_buffer: {state: "on"} in the profile') from None
             raise
         deadline = time.monotonic() + REPLAY_WITHIN
         while time.monotonic() < deadline:
@@ -229,6 +271,10 @@ class Commands:
     def _newest_replay(self, client: Client) -> str:
         answer = client.batch([Request("GetLastReplayBufferReplay")])[0]
         return str(answer.data.get("savedReplayPath") or "")
+
+
+def _unknown(what: str, name: str, known: Iterable[str], where: str = "declared") -> Refusal:
+    return Refusal(f"Unknown{what}", f"there is no {what.lower()} {name!r}", name_hint(name, known, where))
 
 
 def _text(question: Mapping[str, Any], key: str) -> str:

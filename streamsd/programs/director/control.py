@@ -96,5 +96,6 @@ class Control:
         peer.close()
 
 
-def refusal(reason: str, message: str) -> dict[str, JsonValue]:
-    return {"ok": False, "reason": reason, "message": message}
+def refusal(reason: str, message: str, hint: str = "") -> dict[str, JsonValue]:
+    told: dict[str, JsonValue] = {"ok": False, "reason": reason, "message": message}
+    return told | {"hint": hint} if hint else told

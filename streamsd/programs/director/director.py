@@ -262,7 +262,7 @@ class Director:
             self._keep(replace(self._state, declared=declared))
 
     def _effective(self) -> Desired:
-        return self._with_texts(self._windows.over(self._state.overrides.over(self.document())))
+        return self._with_texts(self._windows.over(self._state.overrides.over(self._declared())))
 
     def _with_texts(self, desired: Desired) -> Desired:
         """With what flows have inputs show. Not kept: who gives them gives them to the next director too."""
@@ -273,14 +273,18 @@ class Director:
         return replace(desired, studio=replace(desired.studio, inputs=inputs)) if self._texts else desired
 
     def _owned(self) -> Owned:
-        return without(self._state.declared, declared_by(self.document()))
+        return without(self._state.declared, self._named_now())
+
+    def _named_now(self) -> Owned:
+        """What the document declares, in the collection that it loads and in the operator's."""
+        return joined(declared_by(self._declared()), declared_by(self.document()))
 
     def _remember(self) -> None:
         """What a comparison taught: sources' own keys, and which old names are gone."""
         session = self._session
         if session is None or session.outcome is None or session.outcome.elsewhere:
             return
-        now = declared_by(self.document())
+        now = self._named_now()
         old = still_there(without(self._state.declared, now), session.outcome.found)
         self._keep(replace(self._state, declared=joined(now, old), kept=session.kept))
 
@@ -292,10 +296,19 @@ class Director:
 
     # ---- for the commands ---------------------------------------------------------------------------------------
 
-    def document(self) -> Desired:
+    def _declared(self) -> Desired:
         if self._desired is None:
             raise Refusal("NoDocument", self._document_fault)
         return self._desired
+
+    def document(self) -> Desired:
+        return self._state.overrides.loaded(self._declared())
+
+    def on_air(self) -> str:
+        if self._session is None:
+            return ""
+        self._session.outputs.look()
+        return ", ".join(sorted(name.value for name in self._session.outputs.active))
 
     def client(self) -> Client:
         if self._session is None:
@@ -326,9 +339,9 @@ class Director:
     def overrides(self) -> Overrides:
         return self._state.overrides
 
-    def override(self, overrides: Overrides) -> Answer:
-        self._keep(replace(self._state, overrides=overrides.needed(self.document())))
-        return self._now()
+    def override(self, overrides: Overrides, *, interrupt: bool = False) -> Answer:
+        self._keep(replace(self._state, overrides=overrides.needed(self._declared())))
+        return self._now(interrupt=interrupt)
 
     def show_texts(self, texts: Mapping[str, str]) -> None:
         self._texts.update(texts)
@@ -352,7 +365,7 @@ class Director:
         self._load()
         if self._document_fault:
             return refusal("BadDocument", self._document_fault)
-        self._keep(replace(self._state, overrides=self._state.overrides.needed(self.document())))
+        self._keep(replace(self._state, overrides=self._state.overrides.needed(self._declared())))
         return self._now(interrupt=interrupt)
 
     def _now(self, *, interrupt: bool = False) -> Answer:
@@ -391,7 +404,7 @@ class Director:
         }
 
     def _findings(self, session: Session) -> tuple[Impossible, ...]:
-        missing = self._windows.missing(self._desired) if self._desired is not None else ()
+        missing = self._windows.missing(self.document()) if self._desired is not None else ()
         return (*session.findings(), *missing)
 
     # ---- telling ------------------------------------------------------------------------------------------------
@@ -417,6 +430,7 @@ class Director:
         if outcome is not None:
             told |= {
                 "converged": outcome.converged,
+                "collection": "" if outcome.elsewhere or self._desired is None else self.document().collection,
                 "program": outcome.found.program,
                 "preview": outcome.found.preview,
                 "scenes": [*outcome.found.scenes],

@@ -166,10 +166,11 @@ class Outputs:
 @dataclass(frozen=True, slots=True)
 class Desired:
     """The desired document. `digests` name its parts' contents without saying secrets: `scenes`, `structure` (what
-    takes a collection reload), `profile` (what takes stopped outputs). `collection` is loaded, `collections` are there.
-    `prune`: what is not declared goes; `interrupt`: a running output may be stopped and started for a change that needs
-    it. `answer_within`: seconds after which an OBS that does not answer counts as hanging. `encoders`: the
-    advanced mode's encoder settings, by the file of the profile that OBS reads them from (without its ending)."""
+    takes a collection reload), `profile` (what takes stopped outputs). `collection` is loaded, `collections` are there,
+    `others` is what those hold that are not loaded. `prune`: what is not declared goes; `interrupt`: a running output
+    may be stopped and started for a change that needs it. `answer_within`: seconds after which an OBS that does not
+    answer counts as hanging. `encoders`: the advanced mode's encoder settings, by the file of the profile that OBS
+    reads them from (without its ending)."""
 
     digests: Mapping[str, str]
     studio: Studio
@@ -181,6 +182,7 @@ class Desired:
     interrupt: bool
     answer_within: float
     encoders: Mapping[str, Settings] = field(default_factory=dict)
+    others: Mapping[str, Studio] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

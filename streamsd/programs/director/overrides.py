@@ -13,15 +13,33 @@ OUTPUTS = ("stream", "record", "replay_buffer", "virtual_camera")
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """`items`: visibility by (scene or group, source). `muted`: by input. `outputs`: by name, on or off."""
+    """`collection`: the one that is loaded instead. `items`: visibility by (scene or group, source). `muted`: by input.
+    `outputs`: by name, on or off."""
 
+    collection: str | None = None
     program: str | None = None
     items: Mapping[tuple[str, str], bool] = field(default_factory=dict)
     muted: Mapping[str, bool] = field(default_factory=dict)
     outputs: Mapping[str, bool] = field(default_factory=dict)
 
+    def loaded(self, desired: Desired) -> Desired:
+        """The document with the collection that the operator wants: its scenes, and all else as it is."""
+        if self.collection is None or self.collection not in desired.others:
+            return desired
+        other = desired.others[self.collection]
+        studio = replace(
+            desired.studio,
+            scenes=other.scenes,
+            inputs=other.inputs,
+            groups=other.groups,
+            program=other.program,
+            preview=other.preview,
+        )
+        return replace(desired, studio=studio, collection=self.collection)
+
     def over(self, desired: Desired) -> Desired:
         """The document as the operator wants it now. What it no longer declares is not overridden any more."""
+        desired = self.loaded(desired)
         studio = desired.studio
         outputs = {name: self.outputs.get(name, getattr(desired.outputs, name)) for name in OUTPUTS}
         return replace(
@@ -52,9 +70,12 @@ class Overrides:
 
     def needed(self, desired: Desired) -> Overrides:
         """Without those that say what the document says anyway."""
+        collection = self.collection if self.collection in desired.others else None
+        desired = replace(self, collection=collection).loaded(desired)
         studio = desired.studio
         owners = {**studio.scenes, **studio.groups}
         return Overrides(
+            collection=collection,
             program=None if self.program == studio.program else self.program,
             items={
                 (owner, source): on
@@ -72,6 +93,8 @@ class Overrides:
     def to_json(self) -> dict[str, JsonValue]:
         """Only what is overridden: empty when nothing is."""
         told: dict[str, JsonValue] = {}
+        if self.collection is not None:
+            told["collection"] = self.collection
         if self.program is not None:
             told["program"] = self.program
         if self.items:
@@ -89,6 +112,7 @@ class Overrides:
             raise ValueError("not overrides")
         try:
             return cls(
+                collection=data.get("collection"),
                 program=data.get("program"),
                 items={(str(owner), str(source)): bool(on) for owner, source, on in data.get("items", [])},
                 muted={str(k): bool(v) for k, v in data.get("muted", {}).items()},

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import field
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -62,10 +63,12 @@ class _Wire:
     service: dict[str, Any] | None
     parameters: list[tuple[str, str, str]]
     encoders: dict[str, dict[str, Any]]
+    others: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def desired(self) -> model.Desired:
-        scenes = {str(s.get("name", "")): _scene({k: v for k, v in s.items() if k != "name"}) for s in self.scenes}
+        scenes = _scenes(self.scenes)
         return model.Desired(
+            others={name: _other(data) for name, data in self.others.items()},
             digests=self.digests,
             encoders=self.encoders,
             profile=self.profile,
@@ -94,6 +97,21 @@ class _Wire:
 
 
 _ADAPTER: TypeAdapter[_Wire] = TypeAdapter(_Wire)
+
+
+def _scenes(rows: Iterable[Mapping[str, Any]]) -> dict[str, model.Scene]:
+    return {str(s.get("name", "")): _scene({k: v for k, v in s.items() if k != "name"}) for s in rows}
+
+
+def _other(data: Mapping[str, Any]) -> model.Studio:
+    """A collection that is not loaded."""
+    return _of(
+        model.Studio,
+        {key: value for key, value in data.items() if key in ("program", "preview")},
+        scenes=_scenes(data.get("scenes", ())),
+        inputs={name: _input(found) for name, found in data.get("inputs", {}).items()},
+        groups={name: _scene(found) for name, found in data.get("groups", {}).items()},
+    )
 
 
 def _scene(data: Mapping[str, Any]) -> model.Scene:
