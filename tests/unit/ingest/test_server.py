@@ -44,7 +44,7 @@ def _ingest() -> Ingest:
 
 
 def _peer(name: str) -> server._Peer:
-    return server._Peer(name, _Writer(), app="live")  # type: ignore[arg-type]  # only written to
+    return server._Peer(name, "127.0.0.1", _Writer(), app="live")  # type: ignore[arg-type]  # only written to
 
 
 async def test_two_who_take_over_at_once_do_not_both_publish() -> None:
