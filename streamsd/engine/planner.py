@@ -20,6 +20,7 @@ from streamsd.engine.steps import steps_of
 from streamsd.engine.view import ResourceView, UnitView
 
 _NO_VIEW = ResourceView()
+_CHANGED = " changed"
 
 
 def plan(
@@ -107,7 +108,7 @@ def _decide(
             decision.patch.add(key)
             decision.drift = before is not None and not decision.fields and not edited
             decision.causes.append(
-                (edited and not decision.fields and _edit_words(desired, generation, previous))
+                (edited and _edit_words(desired, generation, previous))
                 or (f"{key}: not as declared" if part.opaque else f"{key} is {view.live[key]}, not {part.desired}")
             )
     return decision
@@ -147,7 +148,7 @@ def _edit_words(desired: Desired, generation: Generation, previous: Generation) 
         old, new = previous.resources.get(target), generation.resources.get(target)
         if old is not None and new is not None and old.compiled.exports != new.compiled.exports:
             changed.append(str(target))
-    return f"{', '.join(changed)} changed" if changed else ""
+    return f"{', '.join(changed)}{_CHANGED}" if changed else ""
 
 
 def _follow(
@@ -338,4 +339,7 @@ def _cause(decision: Decision, kind: ActionKind) -> str:
         for change in decision.fields
         if change.policy is not OnChange.NONE
     ]
-    return "; ".join(words[:4] or list(dict.fromkeys(decision.causes))[:3])
+    causes = list(dict.fromkeys(decision.causes))
+    # an edit of the resource itself does not hide one of what it refers to
+    others = [cause for cause in causes if cause.endswith(_CHANGED)]
+    return "; ".join([*words[:4], *others[:3]] if words else causes[:3])

@@ -190,7 +190,7 @@ class Websocket(Spec):
     """obs-websocket, by which OBS is kept."""
 
     port: Annotated[int | None, OnChange.RESTART] = Field(default=None, ge=1, le=65535)
-    """Left out: a free one. OBS listens on every address of the host; the password keeps others out."""
+    """Left out: a free one. It is held on 127.0.0.1; where the kernel forbids that, the password keeps others out."""
     password: Annotated[Secret | None, OnChange.RESTART] = None
     """Left out: a random one, in a private file."""
 
