@@ -21,6 +21,9 @@ from streamsd.core.secret import UNREFERENCED, Secret
 
 Json = dict[str, Any]
 
+_ODD = (KeyError, TypeError, AttributeError, IndexError, ValueError, ArithmeticError, RecursionError)
+"""What a file comes to that OBS did not write, where nothing tells it in words of its own."""
+
 
 @command("import")
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -51,7 +54,6 @@ def import_(
     From FILE, a scene collection as OBS writes it (basic/scenes/*.json), with the OBS profile beside it; or from a
     running instance: then it is the running profile with what that OBS holds in it.
     """
-    import yaml
     from pydantic import ValidationError
 
     keeping = _Keeping((secrets or _directory_of(session.settings.profile) / "secrets").absolute(), secrets is not None)
@@ -60,7 +62,7 @@ def import_(
             profile = _of_file(file, obs_profile, name or "studio", keeping)
         else:
             profile = _of_instance(session, instance_address(session, instance), name, keeping)
-        profile = in_own_words(profile)
+        text = _printed(in_own_words(profile), as_json=session.json)
     except ValidationError as fault:
         # Not its own words: they hold the values.
         first = fault.errors(include_url=False, include_input=False)[0]
@@ -70,12 +72,21 @@ def import_(
             "set it to something else in OBS, and import again",
             code="not-sayable",
         ) from None
-    if session.json:
-        session.answer(profile)
-    else:
-        click.echo(yaml.safe_dump(profile, sort_keys=False, allow_unicode=True, width=110), nl=False)
+    except _ODD as fault:
+        if file is None:
+            raise
+        raise Failure(f"{file}: not as OBS writes it: {fault!r}"[:300], code="not-a-collection") from fault
+    click.echo(text, nl=False)
     for line in keeping.said():
         click.echo(line, err=True)
+
+
+def _printed(profile: Json, *, as_json: bool) -> str:
+    import yaml
+
+    if as_json:
+        return json.dumps(profile, indent=2, ensure_ascii=False) + "\n"
+    return yaml.safe_dump(profile, sort_keys=False, allow_unicode=True, width=110)
 
 
 @dataclass

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from streamsd.core.secret import REFERENCES, Secret
+from streamsd.document.shape import fields_of, may_be_secret
 
 Json = dict[str, Any]
 
@@ -26,8 +27,12 @@ def in_own_words(profile: Json) -> Json:
 
 
 def _written(model: Any, spec: Json) -> Any:
-    made = model.model_validate(_marked(spec))
-    return _escaped(made.model_dump(mode="json", by_alias=True, exclude_unset=True, context={REFERENCES: True}))
+    # OBS may show a text that reads like a reference: it is one only where a secret can stand.
+    fields = fields_of(model)
+    secret = {name for name in spec if name in fields and may_be_secret(fields[name])}
+    made = model.model_validate({name: _marked(item) if name in secret else item for name, item in spec.items()})
+    said = made.model_dump(mode="json", by_alias=True, exclude_unset=True, context={REFERENCES: True})
+    return {name: _escaped(item, keep=name in secret) for name, item in said.items()}
 
 
 def _marked(value: Any) -> Any:
@@ -38,10 +43,10 @@ def _marked(value: Any) -> Any:
     return [_marked(item) for item in value] if isinstance(value, list) else value
 
 
-def _escaped(value: Any) -> Any:
-    """A text that reads like an expression is written so that it stays a text."""
+def _escaped(value: Any, *, keep: bool) -> Any:
+    """A text that reads like an expression is written so that it stays a text. `keep`: references are ones."""
     if isinstance(value, str):
-        return value if _REFERENCE.fullmatch(value) else value.replace("${", "$${")
+        return value if keep and _REFERENCE.fullmatch(value) else value.replace("${", "$${")
     if isinstance(value, dict):
-        return {key: _escaped(item) for key, item in value.items()}
-    return [_escaped(item) for item in value] if isinstance(value, list) else value
+        return {key: _escaped(item, keep=keep) for key, item in value.items()}
+    return [_escaped(item, keep=keep) for item in value] if isinstance(value, list) else value

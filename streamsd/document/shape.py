@@ -70,6 +70,11 @@ def holds_secrets(model: type[BaseModel]) -> bool:
     return _holds(model, set())
 
 
+def may_be_secret(info: FieldInfo) -> bool:
+    """The same of one field."""
+    return _holds(info.annotation, set())
+
+
 def _holds(annotation: object, seen: set[object]) -> bool:
     for _, member in alternatives(annotation):
         if member is Secret:

@@ -43,7 +43,7 @@ def studio_of(data: object) -> Json:
         raise NotACollection("not a scene collection: it has no sources")
     try:
         return _studio(data)
-    except (KeyError, TypeError, AttributeError, IndexError) as fault:
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as fault:
         raise NotACollection(f"not a scene collection that OBS 28 or later wrote: {fault!r}") from fault
 
 
@@ -52,16 +52,22 @@ def _studio(data: Mapping[str, Any]) -> Json:
     special = {place: data[key] for place, key in _SPECIAL.items() if data.get(key)}
     sources = [s for s in data["sources"] if s["id"] not in ("scene", "group")]
     order = [row["name"] for row in data.get("scene_order", []) if row["name"] in scenes]
+    inputs = {s["name"]: _input(s) for s in (*sources, *special.values())}
+    groups = {g["name"]: _scene(g) for g in data.get("groups", [])}
+    for content in (*scenes.values(), *groups.values()):
+        # OBS shows none of a source that is not there either
+        content["items"] = [i for i in content["items"] if i["source"] in {*scenes, *inputs, *groups}]
+    program = data.get("current_program_scene")
     return {
         "scenes": {name: scenes[name] for name in dict.fromkeys([*order, *scenes])},
-        "inputs": {s["name"]: _input(s) for s in (*sources, *special.values())},
-        "groups": {g["name"]: _scene(g) for g in data.get("groups", [])},
+        "inputs": inputs,
+        "groups": groups,
         "transitions": {
             t["name"]: {"kind": t["id"], "settings": t.get("settings") or {}} for t in data.get("transitions", [])
         },
         "transition": data.get("current_transition"),
         "transition_ms": data.get("transition_duration"),
-        "program": data.get("current_program_scene"),
+        "program": program if program in scenes else None,
         "special": {place: source["name"] for place, source in special.items()},
     }
 

@@ -27,7 +27,7 @@ class MediaFiles:
         before = self._missing
         self._missing = {}
         for name, wanted in inputs.items():
-            gone = tuple(path for path in _files(wanted) if not _is_there(path))
+            gone = tuple(path for path in _files(wanted) if not _is_there(path, base(wanted.kind) == "slideshow"))
             if gone:
                 self._missing[name] = gone
         return [
@@ -73,5 +73,6 @@ def _shown_by(wanted: Input) -> dict[str, JsonValue]:
     return {key: settings[key]} if settings.get(key) else {}
 
 
-def _is_there(path: str) -> bool:
-    return os.path.exists(path)  # noqa: PTH110 - Path raises for a name too long
+def _is_there(path: str, may_be_directory: bool) -> bool:
+    """A slideshow takes a directory; other kinds take one without a word, and show nothing."""
+    return os.path.exists(path) and (may_be_directory or not os.path.isdir(path))  # noqa: PTH110, PTH112 - Path raises for a name too long

@@ -14,6 +14,9 @@ from streamsd.programs.flow import grpc_frames, grpc_server
 from streamsd.programs.flow.ends import Place
 from streamsd.programs.flow.sinks.fanout import MOST_BUFFERED, FanOutlet
 
+_MOST_AT_ONCE = 1024 * 1024
+"""Bytes in one batch, but for a single result that is longer: gRPC's clients refuse more than 4 MiB."""
+
 
 class GrpcFanOutlet(FanOutlet):
     """Each reader has a queue of its own, bounded in bytes; gRPC's flow control says when the next batch may go."""
@@ -84,14 +87,18 @@ class _Reader:
         self._news.set()
 
     async def next(self, most: int) -> bytes | None:
-        """The next batch, of at most so many results; None at the end."""
+        """The next batch, of at most so many results and some megabyte; None at the end."""
         while not self._waiting:
             if self._ended:
                 return None
             self._news.clear()
             await self._news.wait()
-        messages = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
-        self._bytes -= sum(map(len, messages))
+        messages = [self._waiting.popleft()]
+        size = len(messages[0])
+        while self._waiting and len(messages) < most and size + len(self._waiting[0]) <= _MOST_AT_ONCE:
+            messages.append(self._waiting.popleft())
+            size += len(messages[-1])
+        self._bytes -= size
         self._id += 1
         lost, self._lost = self._lost, 0
         return grpc_frames.batch(self._id, messages, lost)
