@@ -84,6 +84,7 @@ class Engine:
         self.fault: BaseException | None = None
         """What a source, sink or step raised first: in a cluster Bytewax only says that something did."""
         self._next: tuple[FlowPlan, threading.Event] | None = None
+        self._changing = threading.Lock()
         self._again: list[tuple[str, list[bytes]]] = []
         self._room: JournalRoom | None = None
         self._draining: set[str] = set()
@@ -163,13 +164,32 @@ class Engine:
     # --- change
 
     def patch(self, plan: FlowPlan, within: float = 10.0) -> bool:
-        """Put a plan in the place of the one that runs, at a boundary of two batches. Whether it was done in time."""
+        """Put a plan in the place of the one that runs, at a boundary of two batches. Whether it was done in time
+        (seconds): one that was not is never taken, and nothing waits to be any more."""
         done = threading.Event()
         self._next = (plan, done)
-        return done.wait(within)
+        if not done.wait(within):
+            with self._changing:
+                if not done.is_set():
+                    self._next = None
+        return done.is_set()
+
+    def put(self, plan: FlowPlan) -> None:
+        """The same, whenever that boundary comes."""
+        self._next = (plan, threading.Event())
+
+    @property
+    def coming(self) -> FlowPlan:
+        """The plan of the next batch."""
+        waits = self._next
+        return waits[0] if waits is not None else self.plan
 
     def _take_patch(self) -> None:
-        if self._next is not None:
+        if self._next is None:
+            return
+        with self._changing:
+            if self._next is None:
+                return
             plan, done = self._next
             self._next = None
             self._front.plan = plan

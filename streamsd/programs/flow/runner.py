@@ -352,11 +352,16 @@ class Runner:
             if problems:
                 return {"error": "; ".join(f"{dotted(p.path)}: {p.message}" for p in problems)}
             plan = compile_flow(spec, engine.standing, self.setting.base)
+            wrong = ""
             if split(spec)[0] != split(self.spec)[0] or plan.state_shape != engine.plan.state_shape:
-                return {"error": "the change would change the state's shape: windows, keys and dedupes need a restart"}
+                wrong = "the change would change the state's shape: windows, keys and dedupes need a restart"
             # At its end a flow takes nothing in any more: the change is as good as made.
-            if not self._complete and not engine.patch(plan):
-                return {"error": "the flow did not take the change in time"}
+            elif not self._complete and not engine.patch(plan):
+                wrong = "the flow did not take the change in time"
+            if wrong:
+                # What outlives a plan was made ready for the one that is refused.
+                engine.put(compile_flow(self.spec, engine.standing, self.setting.base))
+                return {"error": wrong}
             engine.figures.patched += 1
             self.spec = spec
             self._live = digest(live)
@@ -391,15 +396,14 @@ class Runner:
                 tap.full.wait(min(seconds, 60.0))
                 engine.tap = None
             else:
-                before = engine.plan
+                before = engine.coming
                 try:
                     if not engine.patch(compile_flow(self.spec, engine.standing, self.setting.base, tap)):
                         return {"error": "the flow is too busy to be looked into"}
                     began = time.monotonic()
                     tap.full.wait(min(seconds, 60.0))
                 finally:
-                    # Also when it was too busy: what waits to be taken would stay.
-                    engine.patch(before)
+                    engine.put(before)
         passed = max(time.monotonic() - began, 1e-3)
         return {"ok": True, "rows": tap.rows[:count], "rate": round(tap.total / passed, 1)}
 

@@ -114,3 +114,40 @@ def test_a_tap_shows_what_leaves_a_step_and_its_rate_and_no_message_is_lost(flow
     starts = sorted(datetime.fromisoformat(row["window_start"]).timestamp() for row in rows)
     assert [round(start * 10) for start in starts] == list(range(len(rows)))
     assert len(rows) > 10
+
+
+def test_a_live_change_that_was_refused_for_its_time_is_not_taken_later(flow, tmp_path):
+    steps = [{"custom": {"file": "mine.py", "function": "waits"}}, {"set": {"side": "'old'"}}]
+    one = flow({**BASE, "steps": steps})
+    (one.directory / "mine.py").write_text(
+        "import pathlib, time\n"
+        "def waits(rows):\n"
+        f"    while pathlib.Path({str(tmp_path / 'held')!r}).exists():\n"
+        f"        pathlib.Path({str(tmp_path / 'inside')!r}).touch()\n"
+        "        time.sleep(0.01)\n"
+        "    return rows\n"
+    )
+    one.start().ready()
+    live = one.observed()["live"]
+    (tmp_path / "held").touch()
+    until((tmp_path / "inside").exists, "a step that does not return")
+    wanted = {"steps": [steps[0], {"set": {"side": "'new'"}}], "sources": {"in": {}}, "sinks": {"out": {}}}
+    assert "in time" in one.ask(do="patch", live=wanted)["error"]
+    held = messages(one)
+    (tmp_path / "held").unlink()
+    one.until(lambda seen: seen["sources"]["in"]["messages"] > held + 3000, "messages once more")
+    assert one.observed()["live"] == live
+    later = messages(one)
+    answer = one.ask(do="patch", live=wanted)
+    assert answer.get("ok"), answer
+    changed = messages(one)
+    one.until(lambda seen: seen["sources"]["in"]["messages"] > changed + 500, "messages after the change")
+    assert one.stop() == 0
+    rows = one.lines("out.ndjson")
+    assert [row["i"] for row in rows] == list(range(len(rows)))
+    assert {row["side"] for row in rows[:later]} == {"old"}, "what was refused was taken"
+    assert rows[-1]["side"] == "new", "the change, asked for again"
+
+
+def messages(one) -> int:
+    return int(one.observed()["sources"]["in"]["messages"])
