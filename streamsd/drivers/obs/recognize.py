@@ -67,11 +67,30 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "screen": 0,
         "show_cursor": True,
     },
+    "slideshow_v2": {
+        "playback_behavior": "always_play",
+        "playback_mode": "loop",
+        "slide_mode": "mode_auto",
+        "slide_time": 2000,
+        "transition": "fade",
+        "transition_speed": 700,
+        "use_custom_size": "1920x1080",
+    },
+    "xshm_input_v2": {
+        "advanced": False,
+        "cut_bot": 0,
+        "cut_left": 0,
+        "cut_right": 0,
+        "cut_top": 0,
+        "screen": -1,
+        "show_cursor": True,
+    },
     "color_source_v3": {"color": 0xFFD1D1D1, "height": 1080, "width": 1920},
     "pulse_output_capture": {"device_id": "default"},
     "pulse_input_capture": {"device_id": "default"},
 }
-"""GetInputDefaultSettings of OBS 29.0.2, for a collection of which only the file is there."""
+"""GetInputDefaultSettings of OBS 29.0.2, and of 32.2.2 where its kind is a newer one, for a collection of which only
+the file is there."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +105,31 @@ class Surroundings:
 
 def source_form(kind: str, settings: Mapping[str, Any], around: Surroundings) -> Json:
     """What the source is: one of the forms, with its value."""
-    for form in _candidates(kind, {**around.defaults.get(kind, {}), **settings}, around):
-        if _says(form, kind, settings, around):
+    first, said = _first_version(kind, settings)
+    _, defaults = _first_version(kind, around.defaults.get(kind, {}))
+    for form in _candidates(first, {**defaults, **said}, around):
+        if _says(form, first, said, defaults, around):
             return form
     free: Json = {"kind": kind}
     if settings:
         free["settings"] = dict(settings)
     return {"input": free | plugin_mark(kind, settings, catalog.INPUTS)}
+
+
+def _first_version(kind: str, settings: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """What OBS has under a newer kind since 30, in the words of the older one, which the forms are compiled to. The
+    director says it to an OBS in those that it has."""
+    match kind:
+        case "xshm_input_v2":
+            return "xshm_input", settings
+        case "slideshow_v2" if "playback_mode" in settings:
+            said = {key: value for key, value in settings.items() if key != "playback_mode"}
+            mode = settings["playback_mode"]
+            return "slideshow", said | {"loop": mode != "once", "randomize": mode == "random"}
+        case "slideshow_v2":
+            return "slideshow", settings
+        case _:
+            return kind, settings
 
 
 def plugin_mark(kind: str, settings: Iterable[str], known: Mapping[str, catalog.Keys]) -> Json:
@@ -102,7 +139,9 @@ def plugin_mark(kind: str, settings: Iterable[str], known: Mapping[str, catalog.
     return {} if fits else {"plugin": True}
 
 
-def _says(form: Json, kind: str, settings: Mapping[str, Any], around: Surroundings) -> bool:
+def _says(
+    form: Json, kind: str, settings: Mapping[str, Any], defaults: Mapping[str, Any], around: Surroundings
+) -> bool:
     """Whether the form comes to just these settings, and could be applied here: its files are there."""
     displays = {name: server for server, name in around.displays.items()}
     devices = {name: monitor for monitor, name in around.devices.items()}
@@ -122,7 +161,6 @@ def _says(form: Json, kind: str, settings: Mapping[str, Any], around: Surroundin
     made = input_of(spec, Path("/"), display, device)
     wanted = made["settings"]
     assert isinstance(wanted, dict)
-    defaults = around.defaults.get(kind, {})
     return made["kind"] == kind and all(
         _same(wanted.get(key, defaults.get(key)), settings.get(key, defaults.get(key))) for key in {*wanted, *settings}
     )

@@ -46,7 +46,7 @@ def _fitted(wanted: Input, kinds: Collection[str]) -> Input:
         mode = settings.pop("playback_mode")
         settings |= {"loop": mode != "once", "randomize": mode == "random"}
     elif kind == "xshm_input_v2":
-        settings.setdefault("screen", 0)  # the older one's default: the newer one has none
+        settings.setdefault("screen", 0)  # the older one's default; the newer one's is -1, none
     return replace(wanted, kind=kind, settings=settings)
 
 

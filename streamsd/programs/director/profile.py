@@ -19,6 +19,7 @@ _RELOADING = frozenset(
         ("SimpleOutput", "StreamEncoder"),
         ("SimpleOutput", "RecEncoder"),
         ("SimpleOutput", "RecQuality"),
+        ("SimpleOutput", "RecFormat2"),  # OBS 32 else goes on in its default, hybrid MP4, whatever the file's name says
         ("SimpleOutput", "RecRB"),
     }
 )
@@ -88,6 +89,8 @@ def encoder_changes(name: str, settings: Settings, found: JsonValue) -> Iterator
 
 def outputs_of_parameter(section: str, name: str) -> frozenset[OutputName]:
     """The outputs that read a parameter of the profile when they start."""
+    if name == "RecFormat2":
+        return ALL_OUTPUTS  # a format may take another output, and OBS makes its outputs only while none runs
     if section in ("SimpleOutput", "AdvOut", "Output") and (
         name.startswith(("Rec", "FilenameFormatting", "OverwriteIfExists")) or name == "FilePath"
     ):

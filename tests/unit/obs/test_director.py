@@ -141,6 +141,13 @@ def test_a_parameter_concerns_the_outputs_that_read_it() -> None:
     assert outputs_of_parameter("Output", "RetryDelay") == {OutputName.STREAM}
 
 
+def test_a_format_of_recordings_takes_outputs_made_anew() -> None:
+    wanted = desired(parameters=[["SimpleOutput", "RecFormat2", "mkv"]])
+    (change,) = profile_changes(wanted, studio())
+    assert change.cost is Cost.PROFILE_RELOAD, "OBS 32 has an output of its own for hybrid MP4"
+    assert OutputName.STREAM in change.stops
+
+
 def test_the_stream_key_shows_in_no_change() -> None:
     wanted = desired(service={"type": "rtmp_custom", "settings": {"server": "s", "key": "geheim"}})
     changes = list(profile_changes(wanted, studio()))

@@ -170,6 +170,32 @@ def test_what_no_form_says_exactly_is_said_by_obs_s_own_names(tmp_path: Path) ->
     assert source_form("my_source", {}, around) == {"input": {"kind": "my_source", "plugin": True}}
 
 
+def test_the_kinds_of_a_newer_obs_are_said_in_the_same_words(tmp_path: Path) -> None:
+    (slide := tmp_path / "slide.png").touch()
+    around = Surroundings({":7": "desk"})
+    files = [{"value": str(slide), "selected": False, "hidden": False}]
+    shown = {"files": [str(slide)]}
+    for kind, settings, form in (
+        ("xshm_input_v2", {"advanced": True, "server": ":7", "screen": 0}, {"screen": {"display": "desk"}}),
+        ("slideshow_v2", {"files": files}, {"slideshow": shown | {"every": "2s"}}),
+        ("slideshow_v2", {"files": files, "slide_time": 8000, "playback_mode": "loop"}, {"slideshow": shown}),
+        (
+            "slideshow_v2",
+            {"files": files, "slide_time": 8000, "playback_mode": "random"},
+            {"slideshow": shown | {"random": True}},
+        ),
+        (
+            "slideshow_v2",
+            {"files": files, "slide_time": 8000, "playback_mode": "once"},
+            {"slideshow": shown | {"loop": False}},
+        ),
+    ):
+        assert source_form(kind, settings, around) == form, (kind, settings)
+    for other in ({"advanced": True, "server": ":7"}, {"advanced": True, "server": ":7", "screen": 1}):
+        free = {"input": {"kind": "xshm_input_v2", "settings": other}}
+        assert source_form("xshm_input_v2", other, around) == free, "none is chosen until one is"
+
+
 @pytest.mark.parametrize("bad", [[], {}, {"sources": [3]}, {"sources": [{"id": "scene"}]}])
 def test_another_file_is_no_collection(bad: object) -> None:
     with pytest.raises(NotACollection):
