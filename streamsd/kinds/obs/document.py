@@ -123,9 +123,10 @@ def _other(spec: ObsSpec, collection: Collection) -> Json:
 
 def windows_document(collection: Collection) -> Json | None:
     """What the follower of captured windows is told; None where none is captured."""
-    windows: Json = {}
-    for each in (*collection.others.values(), collection):
-        windows |= windows_of(each.inputs)
+    windows = dict(windows_of(collection.inputs))
+    for name, other in collection.others.items():
+        # Two collections may have other windows by one name; no name holds a line's end.
+        windows |= {f"{name}\n{input}": wanted for input, wanted in windows_of(other.inputs).items()}
     return {"version": VERSION, "windows": windows} if windows else None
 
 

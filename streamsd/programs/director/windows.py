@@ -35,21 +35,27 @@ class Windows:
         """The document with each window cut out of its display."""
         if not any(_is_window(found) for found in desired.studio.inputs.values()):
             return desired
-        inputs = {name: self._placed(name, found) for name, found in desired.studio.inputs.items()}
+        inputs = {name: self._placed(_key(desired, name), found) for name, found in desired.studio.inputs.items()}
         return replace(desired, studio=replace(desired.studio, inputs=inputs))
 
     def missing(self, desired: Desired) -> Iterable[Impossible]:
         """Windows that are not there."""
         for name, found in desired.studio.inputs.items():
-            if _is_window(found) and "server" not in self._found.get(name, {}):
-                words = self._found.get(name, {}).get("missing", "not looked for yet")
+            at = self._found.get(_key(desired, name), {})
+            if _is_window(found) and "server" not in at:
+                words = at.get("missing", "not looked for yet")
                 yield Impossible("WindowMissing", f"input {name}", str(words))
 
-    def _placed(self, name: str, wanted: Input) -> Input:
-        found = self._found.get(name, {})
+    def _placed(self, key: str, wanted: Input) -> Input:
+        found = self._found.get(key, {})
         if not _is_window(wanted) or "server" not in found:
             return wanted
         return replace(wanted, settings={**wanted.settings, **found})
+
+
+def _key(desired: Desired, name: str) -> str:
+    """What an input is called in the follower's files: two collections may have other windows by one name."""
+    return f"{desired.collection}\n{name}" if desired.collection in desired.others else name
 
 
 def _is_window(found: Input) -> bool:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from streamsd.drivers.obs.content import Collection
+from streamsd.kinds.obs.document import windows_document
 from streamsd.programs.director.model import Desired, Input
 from streamsd.programs.director.parse import parse_desired
 from streamsd.programs.director.windows import NOWHERE, Windows
@@ -78,3 +82,23 @@ def test_a_window_is_nowhere_until_it_is_found_and_again_when_it_is_gone(tmp_pat
     windows.read()
     assert _placed(windows).settings["server"] == NOWHERE
     assert [f.message for f in windows.missing(_desired())] == ["there is no window"]
+
+
+def test_a_window_of_another_collection_is_not_one_of_the_same_name_in_this(tmp_path: Path) -> None:
+    desired = _desired()
+    there = replace(desired, collection="late", others={"late": desired.studio})
+    file = tmp_path / "found.json"
+    file.write_text(json.dumps({"one": {"server": ":7"}, "late\none": {"missing": "there is no window"}}))
+    windows = Windows(file)
+    assert windows.over(desired).studio.inputs["one"].settings["server"] == ":7"
+    assert windows.over(there).studio.inputs["one"].settings["server"] == NOWHERE
+    assert [f.message for f in windows.missing(there)] == ["there is no window"]
+
+
+def test_the_follower_is_told_of_the_windows_of_each_collection() -> None:
+    def holding(title: str, **more: Any) -> Collection:
+        return Collection((), {"one": {"kind": "xshm_input", "window": {"title": title}}}, {}, (), (), **more)
+
+    told = windows_document(holding("a", others={"late": holding("b")}))
+    assert told is not None
+    assert told["windows"] == {"one": {"title": "a"}, "late\none": {"title": "b"}}
