@@ -6,9 +6,10 @@ field without one is RESTART. The contract suite compiles every kind twice and h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import BaseModel, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
@@ -67,7 +68,18 @@ def _compare(old: object, new: object, path: FieldPath, policy: OnChange, out: l
         for key in [*old, *(k for k in new if k not in old)]:
             _compare(old.get(key), new.get(key), (*path, key), policy, out)
         return
+    if _by_item(old) and _by_item(new) and len(old) == len(new):
+        within: list[FieldChange] = []
+        for index, (one, other) in enumerate(zip(old, new, strict=True)):
+            _compare(one, other, (*path, index), policy, within)
+        # where it differs is for people; what it costs stands on the list
+        out.extend(replace(change, policy=policy) for change in within)
+        return
     out.append(FieldChange(path, policy, _words(old), _words(new)))
+
+
+def _by_item(value: object) -> TypeGuard[Sequence[BaseModel]]:
+    return isinstance(value, list | tuple) and all(isinstance(item, BaseModel) for item in value)
 
 
 def _words(value: object) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from streamsd.core.address import Address
 from streamsd.core.change import OnChange, changed_fields
+from streamsd.core.diagnostics import dotted
 from streamsd.core.kind import Compiled, Resource
 from streamsd.core.secret import Secret
 from streamsd.core.settings import Settings
@@ -91,6 +92,12 @@ def test_what_is_written_on_the_fields_is_what_a_change_costs():
     assert cost(changed(processes=2)) == {OnChange.RESTART}
     assert cost(changed(source={"tcp": {"listen": "127.0.0.1:9000"}, "limit": {"messages": 5}})) == {OnChange.PATCH}
     assert cost(changed(source={"tcp": {"listen": "127.0.0.1:1"}, "limit": {"messages": 100}})) == {OnChange.RESTART}
+
+
+def test_an_edit_is_told_at_the_step_that_differs():
+    edited = FlowSpec.model_validate(changed(steps=[{"filter": "temp_c > 5"}, {"window": WINDOW}]))
+    told = [(dotted(c.path), c.before, c.after) for c in changed_fields(FlowSpec.model_validate(SPEC), edited)]
+    assert told == [("steps[0].filter", "temp_c > 0", "temp_c > 5")]
 
 
 def test_a_secret_is_in_private_files_only(context, tmp_path):
