@@ -156,6 +156,11 @@ def allow_reset(generation: Path) -> None:
     (generation / _RESET_FILE).touch(0o600)
 
 
+def keep_state(generation: Path) -> None:
+    """That is taken back."""
+    (generation / _RESET_FILE).unlink(missing_ok=True)
+
+
 def may_reset(generation: Path) -> bool:
     """Whether that was said within the last hour: a change that comes later was not what was meant."""
     try:

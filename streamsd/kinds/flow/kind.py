@@ -30,7 +30,15 @@ from streamsd.core.unit import File, Limits, Probe, Probes, Reports, StopPolicy,
 from streamsd.drivers import programs
 from streamsd.drivers.obs.control import Directed
 from streamsd.flow.asking import ask
-from streamsd.flow.checks import allow_reset, check_delivery, check_ends, check_processes, check_state, end_path
+from streamsd.flow.checks import (
+    allow_reset,
+    check_delivery,
+    check_ends,
+    check_processes,
+    check_state,
+    end_path,
+    keep_state,
+)
 from streamsd.flow.split import digest, split
 from streamsd.kinds.flow.spec import FlowSpec
 
@@ -40,6 +48,7 @@ _OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "dead": ("count",),
     "replay": (),
     "reset": (),
+    "keep": (),
 }
 _OBSERVED = (
     "sources",
@@ -167,18 +176,21 @@ class FlowKind(Kind[FlowSpec]):
     ) -> JsonValue:
         """`tap` (place, count, seconds): the next messages there and their rate. `dead` (count): dead letters by
         reason, and the newest. `replay`: process dead letters once more. `reset`: let the stored state go, should the
-        next profile be one that it does not fit."""
+        next profile be one that it does not fit; `keep`: take that back."""
         if operation not in _OPERATIONS:
             raise OperationFault(f"a flow knows no operation {operation!r}; it knows {', '.join(_OPERATIONS)}")
         unknown = [name for name in arguments if name not in _OPERATIONS[operation]]
         if unknown:
             taken = ", ".join(_OPERATIONS[operation]) or "no arguments"
             raise OperationFault(f"{operation} takes {taken}, not {unknown[0]!r}")
+        generation = _of(compiled).state / f"generation-{resource.spec.recovery.generation}"
         if operation == "reset":
-            generation = _of(compiled).state / f"generation-{resource.spec.recovery.generation}"
             if generation.is_dir():
                 allow_reset(generation)
             return {"reset": generation.is_dir()}
+        if operation == "keep":
+            keep_state(generation)
+            return {"reset": False}
         try:
             answer = await asyncio.to_thread(ask, _of(compiled).control, {"do": operation, **arguments}, 100.0)
         except (OSError, ValueError) as fault:

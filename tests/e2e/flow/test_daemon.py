@@ -132,7 +132,13 @@ def test_a_window_is_changed_when_its_state_is_let_go_on_purpose(host: Host) -> 
     assert refused.returncode == 1
     assert "does not fit" in refused.stderr
     assert "--reset-state NAME" in refused.stderr
-    assert host.cli("apply", "--reset-state", "nobody").returncode == 1
+    # What is refused for another reason has let nothing go.
+    assert host.cli("apply", "--reset-state", "counts", "--reset-state", "nobody").returncode == 1
+    assert "does not fit" in host.cli("apply").stderr
+    host.edit("epoch: 100ms", "epoch: never")
+    assert host.cli("apply", "--reset-state", "counts").returncode == 1
+    host.edit("epoch: never", "epoch: 100ms")
+    assert "does not fit" in host.cli("apply").stderr
     applied = host.cli("apply", "--reset-state", "counts")
     assert applied.returncode == 0, applied.stderr
     host.until(lambda: any(row["n"] == 20 for row in rows(host)), "windows of the new size")
