@@ -73,10 +73,12 @@ class Feed:
         assert child.stdin is not None
         child.stdin.close()
         try:
-            await asyncio.wait_for(child.wait(), _GRACE)
-        except TimeoutError:
-            child.kill()
-            await child.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(child.wait(), _GRACE)
+        finally:  # whoever waits may be sent away meanwhile: a child that stays would hold the place
+            if child.returncode is None:
+                child.kill()
+        await child.wait()
 
     async def _begin(self, message: Message) -> None:
         sound = self._sound_told or AUDIO in self._configs
