@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +45,17 @@ def options(
 
 class Complaints:
     """The `error_cb` of a client. `lost` is what keeps it from every broker, empty while nothing does: librdkafka tells
-    of one broken connection too, which it mends by itself, and in the end only that all brokers are down."""
+    of one broken connection too, which it mends by itself, and in the end only that all brokers are down. `told` is
+    called for each."""
 
-    def __init__(self, brokers: Sequence[str]) -> None:
+    def __init__(self, brokers: Sequence[str], told: Callable[[], None] = lambda: None) -> None:
         self._brokers = ",".join(brokers)
+        self._told = told
         self._cause = ""
         self.lost = ""
 
     def __call__(self, fault: Any) -> None:
+        self._told()
         if fault.code() != KafkaError._ALL_BROKERS_DOWN:
             self._cause = fault.str()
         if fault.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION) or fault.fatal():

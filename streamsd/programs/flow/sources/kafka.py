@@ -17,6 +17,7 @@ from streamsd.programs.flow.ends import Place
 from streamsd.programs.flow.intake import Intake
 from streamsd.programs.flow.kafka_options import Complaints, options
 from streamsd.programs.flow.life import Backoff
+from streamsd.programs.flow.sources.kafka_gaps import Gaps
 
 _LOOK = 30.0
 """Seconds between two looks for partitions that were added."""
@@ -40,7 +41,8 @@ class KafkaIntake(Intake):
         self.marked: dict[str, int] = {}
         """The same when the newest position was taken."""
         self.committed: dict[str, int] = {}
-        self.complaints = Complaints(spec.brokers)
+        self.gaps = Gaps()
+        self.complaints = Complaints(spec.brokers, self.gaps.trouble)
 
     def connect(self, group: str, more: Mapping[str, object]) -> None:
         """Make the consumer. Nothing is asked of a broker yet."""
@@ -81,8 +83,10 @@ class KafkaIntake(Intake):
             name = f"{topic}/{number}"
             if name not in self.assigned:
                 continue  # it went to another member a moment ago, who is given the records
-            self.offsets[name] = records[-1].offset() + 1
-            chunks.append(Chunk(name, [record.value() or b"" for record in records], _Metas(records)))
+            whole = self.gaps.whole(self.consumer, name, self.offsets.get(name), records)
+            if whole:
+                self.offsets[name] = whole[-1].offset() + 1
+                chunks.append(Chunk(name, [record.value() or b"" for record in whole], _Metas(whole)))
         if chunks:
             self.mended()
         elif self.complaints.lost:
@@ -110,7 +114,8 @@ class KafkaIntake(Intake):
                 self.committed.pop(name_of(part), None)
 
     def figures(self) -> Mapping[str, JsonValue]:
-        return {"partitions": len(self.assigned), "offsets": dict(self.offsets)}
+        told: dict[str, JsonValue] = {"partitions": len(self.assigned), "offsets": dict(self.offsets)}
+        return told | ({"read_again": self.gaps.mended} if self.gaps.mended else {})
 
     def left(self) -> int | None:
         """As far as the brokers told with the last records: the newest offset of each partition."""

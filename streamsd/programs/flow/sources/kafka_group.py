@@ -80,6 +80,7 @@ class KafkaGroupIntake(KafkaIntake):
             for known in (self.assigned, self.offsets, self.marked, self.committed):
                 # An offset of ours that were committed now would set the new member's back.
                 known.pop(name, None)
+            self.gaps.forget(name)
 
     def position(self) -> Any:
         super().position()
