@@ -29,22 +29,12 @@ from streamsd.programs.director.commands import Answer, Commands, Refusal
 from streamsd.programs.director.control import Control, refusal
 from streamsd.programs.director.inventory import inventory
 from streamsd.programs.director.journal import Journal
-from streamsd.programs.director.model import Desired, Owned, Studio
+from streamsd.programs.director.model import Desired, Studio
 from streamsd.programs.director.overrides import Overrides
-from streamsd.programs.director.parse import DocumentFault, parse_desired
 from streamsd.programs.director.patience import Patience
 from streamsd.programs.director.readback import Reader, ReadFault
 from streamsd.programs.director.session import Leaving, Session
-from streamsd.programs.director.state import (
-    State,
-    declared_by,
-    joined,
-    read_state,
-    still_there,
-    without,
-    write_state,
-)
-from streamsd.programs.director.windows import Windows
+from streamsd.programs.director.wish import Wish
 
 CONNECT_PAUSE = 0.1
 CONNECT_PAUSE_MOST = 2.0
@@ -78,9 +68,7 @@ class Director:
         self._where = where
         self._selector = selectors.DefaultSelector()
         self._files = CollectionFile(where.scenes) if where.scenes else None
-        self._state = read_state(where.state)
-        self._desired: Desired | None = None
-        self._document_fault = ""
+        self._wish = Wish(where.desired, where.state, where.windows)
         self._session: Session | None = None
         self._fault = ("Connecting", "not connected yet")
         self._journal = Journal()
@@ -90,11 +78,8 @@ class Director:
         self._beat = 0
         self._next_report = 0.0
         self._stopping = False
-        self._texts: dict[str, str] = {}
-        self._windows = Windows(where.windows)
         with suppress(OSError):
             where.report.unlink(missing_ok=True)  # what an earlier director said is over
-        self._load()
         self._control = Control(where.control, self._selector, Commands(self).answer)
 
     def run(self) -> None:
@@ -129,10 +114,10 @@ class Director:
         if self._session is None and now >= self._next_connect:
             self._connect()
         session = self._session
-        if session is not None and self._desired is not None:
+        if session is not None and self._wish.known is not None:
             session.take_events()
             try:
-                if session.work(self._effective(), self._owned()):
+                if session.work(self._wish.effective, self._wish.owned):
                     self._remember()
                     self._judge(session)
             except ReadFault as fault:
@@ -145,7 +130,7 @@ class Director:
         due = [self._next_report]
         if self._session is None:
             due.append(self._next_connect)
-        elif self._desired is not None:
+        elif self._wish.known is not None:
             due.append(self._session.next_due())
         for key, _ in self._selector.select(max(0.0, min(due) - time.monotonic())):
             if key.data is self._control:
@@ -173,7 +158,7 @@ class Director:
             return
         try:
             is_local = self._files is not None or _is_local(where.host)
-            self._session = Session(client, self._files, self._state.kept, self._journal, is_local=is_local)
+            self._session = Session(client, self._files, self._wish.kept, self._journal, is_local=is_local)
         except NoAnswer as silence:
             self._patience.silent(silence.asked, self._answer_within)
             self._later("NotAnswering", str(silence))
@@ -222,7 +207,8 @@ class Director:
 
     @property
     def _answer_within(self) -> float:
-        return self._desired.answer_within if self._desired is not None else ANSWER_WITHIN
+        known = self._wish.known
+        return known.answer_within if known is not None else ANSWER_WITHIN
 
     @property
     def _timeout(self) -> float:
@@ -242,67 +228,15 @@ class Director:
         self._next_connect = time.monotonic() + CONNECT_PAUSE
         self._report()
 
-    # ---- the document -------------------------------------------------------------------------------------------
-
-    def _load(self) -> None:
-        """Read the desired file; the old document stays when the new one is no good."""
-        try:
-            self._desired = parse_desired(json.loads(self._where.desired.read_text()))
-            self._document_fault = ""
-        except FileNotFoundError:
-            self._document_fault = "there is no desired document yet"
-        except OSError as fault:
-            self._document_fault = f"the desired document cannot be read: {fault.strerror}"
-        except DocumentFault as fault:
-            self._document_fault = str(fault)
-        except ValueError:
-            self._document_fault = "the desired document is not JSON"
-        if self._desired is not None:
-            declared = joined(self._state.declared, declared_by(self._desired))
-            self._keep(replace(self._state, declared=declared))
-
-    def _effective(self) -> Desired:
-        return self._with_texts(self._windows.over(self._state.overrides.over(self._declared())))
-
-    def _with_texts(self, desired: Desired) -> Desired:
-        """With what flows have inputs show. Not kept: who gives them gives them to the next director too."""
-        inputs = dict(desired.studio.inputs)
-        for name, text in self._texts.items():
-            if name in inputs:
-                inputs[name] = replace(inputs[name], settings={**inputs[name].settings, "text": text})
-        return replace(desired, studio=replace(desired.studio, inputs=inputs)) if self._texts else desired
-
-    def _owned(self) -> Owned:
-        return without(self._state.declared, self._named_now())
-
-    def _named_now(self) -> Owned:
-        """What the document declares, in the collection that it loads and in the operator's."""
-        return joined(declared_by(self._declared()), declared_by(self.document()))
-
     def _remember(self) -> None:
-        """What a comparison taught: sources' own keys, and which old names are gone."""
-        session = self._session
-        if session is None or session.outcome is None or session.outcome.elsewhere:
-            return
-        now = self._named_now()
-        old = still_there(without(self._state.declared, now), session.outcome.found)
-        self._keep(replace(self._state, declared=joined(now, old), kept=session.kept))
-
-    def _keep(self, state: State) -> None:
-        if state != self._state or not self._where.state.exists():
-            self._state = state
-            with suppress(OSError):  # a full disk must not end what runs
-                write_state(self._where.state, state)
+        outcome = self._session.outcome if self._session is not None else None
+        if self._session is not None and outcome is not None and not outcome.elsewhere:
+            self._wish.remember(outcome.found, self._session.kept)
 
     # ---- for the commands ---------------------------------------------------------------------------------------
 
-    def _declared(self) -> Desired:
-        if self._desired is None:
-            raise Refusal("NoDocument", self._document_fault)
-        return self._desired
-
     def document(self) -> Desired:
-        return self._state.overrides.loaded(self._declared())
+        return self._wish.document
 
     def on_air(self) -> str:
         if self._session is None:
@@ -317,34 +251,34 @@ class Director:
 
     def read(self) -> Studio:
         client = self.client()
-        if self._session is None or self._desired is None:
+        if self._session is None or self._wish.known is None:
             return Reader(client).read()
-        return self._session.read(self._desired)
+        return self._session.read(self._wish.declared)
 
     def inventory(self, parameters: Sequence[tuple[str, str]]) -> Answer:
         client = self.client()
         session = self._session
         assert session is not None, "there is a connection"
         # what a flow writes and where a window is now is as declared; what an operator has switched is not
-        desired = self._with_texts(self._windows.over(self.document()))
+        desired = self._wish.given(self.document())
         studio = session.read(desired)
         session.outputs.look()
         return inventory(client, self._files, studio, parameters) | {
             "obs_version": session.obs_version,
             "active": [name.value.replace(" ", "_") for name in session.outputs.active],
             "defaults": {kind: dict(settings) for kind, settings in session.defaults(studio).items()},
-            "differing": [*sorted(session.differing(desired, self._owned(), studio))],
+            "differing": [*sorted(session.differing(desired, self._wish.owned, studio))],
         }
 
     def overrides(self) -> Overrides:
-        return self._state.overrides
+        return self._wish.overrides
 
     def override(self, overrides: Overrides, *, interrupt: bool = False) -> Answer:
-        self._keep(replace(self._state, overrides=overrides.needed(self._declared())))
+        self._wish.override(overrides)
         return self._now(interrupt=interrupt)
 
     def show_texts(self, texts: Mapping[str, str]) -> None:
-        self._texts.update(texts)
+        self._wish.show(texts)
         requests = [
             Request.of("SetInputSettings", inputName=name, inputSettings={"text": text}, overlay=True)
             for name, text in texts.items()
@@ -354,18 +288,18 @@ class Director:
                 raise Refusal("Refused", answer.comment or f"OBS answers {answer.code}")
 
     def look_at_windows(self) -> Answer:
-        self._windows.read()
+        self._wish.look_at_windows()
         return self._now()
 
     def reset(self) -> Answer:
-        self._texts.clear()
+        self._wish.forget_texts()
         return self.override(Overrides())
 
     def take_document(self, *, interrupt: bool) -> Answer:
-        self._load()
-        if self._document_fault:
-            return refusal("BadDocument", self._document_fault)
-        self._keep(replace(self._state, overrides=self._state.overrides.needed(self._declared())))
+        self._wish.load()
+        if self._wish.fault:
+            return refusal("BadDocument", self._wish.fault)
+        self._wish.override(self._wish.overrides)
         return self._now(interrupt=interrupt)
 
     def _now(self, *, interrupt: bool = False) -> Answer:
@@ -379,10 +313,10 @@ class Director:
         session.outcome = None
         try:
             session.take_events()
-            desired = self._effective()
+            desired = self._wish.effective
             if interrupt:
                 desired = replace(desired, interrupt=True)
-            outcome = session.converge(desired, self._owned())
+            outcome = session.converge(desired, self._wish.owned)
             session.tend(desired)
         except ConnectionLost as lost:
             self.lost(lost)
@@ -404,8 +338,7 @@ class Director:
         }
 
     def _findings(self, session: Session) -> tuple[Impossible, ...]:
-        missing = self._windows.missing(self.document()) if self._desired is not None else ()
-        return (*session.findings(), *missing)
+        return (*session.findings(), *self._wish.missing())
 
     # ---- telling ------------------------------------------------------------------------------------------------
 
@@ -414,7 +347,7 @@ class Director:
         told: Answer = {
             "connected": session is not None,
             "parts": self._parts(),
-            "overrides": self._state.overrides.to_json(),
+            "overrides": self._wish.overrides.to_json(),
             "events": [*self._journal.entries],
         }
         if session is None:
@@ -430,7 +363,7 @@ class Director:
         if outcome is not None:
             told |= {
                 "converged": outcome.converged,
-                "collection": "" if outcome.elsewhere or self._desired is None else self.document().collection,
+                "collection": "" if outcome.elsewhere or self._wish.known is None else self.document().collection,
                 "program": outcome.found.program,
                 "preview": outcome.found.preview,
                 "scenes": [*outcome.found.scenes],
@@ -442,10 +375,11 @@ class Director:
     def _parts(self) -> dict[str, JsonValue]:
         """Each part of the document by its digest, once it has been compared; with a mark while some of it waits for
         leave to interrupt."""
-        if self._desired is None or self._session is None or self._session.outcome is None:
+        desired = self._wish.known
+        if desired is None or self._session is None or self._session.outcome is None:
             return {}
         held = {change.part for change in self._session.outcome.held}
-        return {part: f"{digest} (waits)" if part in held else digest for part, digest in self._desired.digests.items()}
+        return {part: f"{digest} (waits)" if part in held else digest for part, digest in desired.digests.items()}
 
     def _report(self) -> None:
         self._next_report = time.monotonic() + REPORT_EVERY
@@ -454,8 +388,8 @@ class Director:
         session = self._session
         status: dict[str, JsonValue] = self.status()
         ready, reason, message, degraded = False, *self._fault, False
-        if self._document_fault:
-            reason, message = "NoDocument", self._document_fault
+        if self._wish.fault:
+            reason, message = "NoDocument", self._wish.fault
         elif session is not None and session.outcome is not None:
             findings = self._findings(session)
             ready, degraded = True, bool(findings)
