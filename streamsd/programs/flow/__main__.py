@@ -14,7 +14,9 @@ from pydantic import ValidationError
 from streamsd.flow.split import joined
 from streamsd.programs.flow.ends import Around
 from streamsd.programs.flow.group import Group
-from streamsd.programs.flow.runner import Runner, Setting, log
+from streamsd.programs.flow.prepared import Setting
+from streamsd.programs.flow.runner import Runner
+from streamsd.programs.flow.telling import log
 
 
 def main() -> None:

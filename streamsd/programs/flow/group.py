@@ -34,9 +34,11 @@ from streamsd.programs.flow.letters import Cabinet
 from streamsd.programs.flow.life import GRACE, asleep
 from streamsd.programs.flow.member import Member
 from streamsd.programs.flow.peers import free_addresses
-from streamsd.programs.flow.runner import Prepared, Runner, Setting, log, number_log, prepare, publish, widen_limits
+from streamsd.programs.flow.prepared import Prepared, Setting, prepare, widen_limits
+from streamsd.programs.flow.runner import Runner
 from streamsd.programs.flow.store import InUse, Mismatch
 from streamsd.programs.flow.sums import together
+from streamsd.programs.flow.telling import log, number_log, publish
 from streamsd.programs.flow.watch import Watch
 
 _DEATH_SIGNAL = 1

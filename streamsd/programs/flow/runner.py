@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import gc
-import json
-import resource
 import signal
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,118 +16,36 @@ from typing import Any
 from pydantic import ValidationError
 
 from streamsd.core.diagnostics import ProblemsError, dotted, name_hint
-from streamsd.core.report import JsonValue, Report, write_report
+from streamsd.core.report import JsonValue, Report
 from streamsd.flow.compiler import compile_flow, problems_of
 from streamsd.flow.layout import Layout
-from streamsd.flow.plan import FlowPlan
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.split import digest, joined, split
-from streamsd.flow.standing import Standing
 from streamsd.flow.taps import RESULTS, Tap
 from streamsd.programs.flow import graph
 from streamsd.programs.flow.board import Column
 from streamsd.programs.flow.control import Control
 from streamsd.programs.flow.disk import disk_fault, takes
-from streamsd.programs.flow.ends import Around, Place, intake_of, outlet_of
+from streamsd.programs.flow.ends import Place, intake_of, outlet_of
 from streamsd.programs.flow.engine import Engine
 from streamsd.programs.flow.journal import JournalDamaged
 from streamsd.programs.flow.letters import Cabinet
 from streamsd.programs.flow.life import Life, Stopping, asleep
 from streamsd.programs.flow.member import Member
+from streamsd.programs.flow.prepared import Prepared, Setting, prepare, widen_limits
 from streamsd.programs.flow.replay import replay
-from streamsd.programs.flow.sink_parts import parts_of
 from streamsd.programs.flow.sinks.file import FileOutlet
 from streamsd.programs.flow.store import InUse, Mismatch, Store
+from streamsd.programs.flow.telling import log, publish
 
 _EPOCH_LATE = 10.0
 """Seconds beyond an epoch after which a flow that does not store its state is called degraded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """Where a flow runs. `state`: a directory that outlives restarts; None: nothing does. `linger`: stay when the
-    sources are at their end, as a supervised process does."""
-
-    name: str
-    base: Path
-    state: Path | None
-    report: Path | None = None
-    control: Path | None = None
-    linger: bool = False
-    reset: bool = False
-    around: Around = Around()
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What is made before a flow runs; processes that are forked then share it. `sinks`: all parts of sinks that the
-    stored state may know."""
-
-    plan: FlowPlan
-    standing: Standing
-    store: Store
-    sinks: Sequence[str]
-
-    @property
-    def letters(self) -> Path:
-        """The dead letters' file."""
-        path = self.plan.spec.dead_letter.path
-        return self.standing.base / path if path else self.store.letters
-
-    @property
-    def cabinet(self) -> Cabinet:
-        """The letters themselves."""
-        return Cabinet.of(self.letters, self.store.state)
-
-    def tell_letters(self) -> None:
-        """At the end of a run in the foreground: how many letters there are, and where. Under the daemon `status` and
-        `flow dlq` tell."""
-        reasons = self.cabinet.summary(1)["reasons"]
-        if reasons:
-            log("dead-letters", count=sum(reasons.values()), reasons=reasons, file=str(self.letters))
-
-
-def prepare(spec: FlowSpec, setting: Setting) -> Prepared:
-    """ProblemsError when the spec is wrong, Mismatch when the state does not fit it."""
-    standing = Standing(setting.base)
-    plan = compile_flow(spec, standing, setting.base)
-    store = Store(spec, setting.state, plan.state_shape, setting.reset)
-    layout = Layout(spec)
-    parts = [part for process in range(layout.of) for part in parts_of(layout, plan, process)]
-    return Prepared(plan, standing, store, store.sink_parts(parts))
-
-
-_tag: dict[str, object] = {}
-
-
-def number_log(process: int) -> None:
-    """From now on each line tells which process it is from."""
-    _tag["process"] = process
 
 
 _STALLED = 5.0
 """Seconds that a step of the operator's own may take before it is told."""
 _PROGRESS = 10.0
 """Seconds between two words of a long run in the foreground."""
-
-
-def log(event: str, **fields: object) -> None:
-    """One JSON object a line, on the standard error: the standard output may be a sink."""
-    print(json.dumps({"event": event, **_tag, **fields}, default=str), file=sys.stderr, flush=True)
-
-
-def publish(path: Path, report: Report) -> None:
-    """Write a report. One that cannot be written is no reason to end what runs."""
-    try:
-        write_report(path, report)
-    except OSError as fault:
-        log("report-failed", message=str(fault))
-
-
-def widen_limits() -> None:
-    """A thousand connections are a thousand descriptors: as many as the host allows."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class Runner:
