@@ -195,10 +195,13 @@ def windows_unit(
     """The follower of captured windows, which are on these displays."""
     authority = authority_of(places.run / "windows.Xauthority", displays)
     file = File(places.run / "windows.json", json.dumps(wanted), live=True)
+    report = places.run / "windows.report.json"
     argv = [*program, "--wanted", str(file.path), "--found", str(places.windows), "--control", str(places.control)]
     return Unit(
         id=UnitId(address, WINDOWS),
-        argv=tuple(argv),
+        argv=(*argv, "--report", str(report)),
         env={"XAUTHORITY": str(authority.path)},
         files=(file, authority),
+        # Soon: OBS shows what else moves into the place where a window was last seen.
+        probes=Probes(liveness=Probe(FileGrows(glob.escape(str(report))), interval=3.0, failures=4)),
     )

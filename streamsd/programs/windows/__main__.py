@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from streamsd.core.report import JsonValue
+from streamsd.core.report import JsonValue, Report, write_report
 from streamsd.programs.windows.place import Area, Wanted, cut_out, read_wanted
 from streamsd.runtime.probes.xwindows import find_windows
 from streamsd.runtime.probes.xwire import XConnection
@@ -33,6 +34,7 @@ LOOK_EVERY = 1.0
 SETTLE = 0.03
 """Seconds in which more is waited for: a window that is dragged tells of every step."""
 
+BEAT_EVERY = 2.0
 PATIENCE = 3.0
 ANSWER_WITHIN = 10.0
 
@@ -95,10 +97,11 @@ def main() -> None:
     parser.add_argument("--wanted", type=Path, required=True, help="which windows, written anew when that changes")
     parser.add_argument("--found", type=Path, required=True, help="where to write what was found")
     parser.add_argument("--control", type=Path, required=True, help="the director's socket")
+    parser.add_argument("--report", type=Path, required=True)
     given = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     given.found.unlink(missing_ok=True)
-    asyncio.run(_follow_all(given.wanted, Board(given.found, given.control)))
+    asyncio.run(_follow_all(given.wanted, Board(given.found, given.control), given.report))
 
 
 class _Version(NamedTuple):
@@ -111,13 +114,22 @@ def _version(path: Path) -> _Version:
     return _Version(status.st_ino, status.st_mtime_ns)
 
 
-async def _follow_all(path: Path, board: Board) -> None:
+async def _beat(report: Path) -> None:
+    """For ever: say that it lives. While one hangs, OBS shows whatever is where a window was."""
+    for beat in itertools.count():
+        with suppress(OSError):  # a full disk must not end what runs
+            write_report(report, Report(True, beat))
+        await asyncio.sleep(BEAT_EVERY)
+
+
+async def _follow_all(path: Path, board: Board, report: Path) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(board.tell())
+        group.create_task(_beat(report))
         seen = _Version(0, 0)
         tasks: list[asyncio.Task[None]] = []
         while True:
-            with suppress(OSError, ValueError, KeyError):
+            with suppress(OSError, ValueError, KeyError, TypeError):
                 now = _version(path)
                 if now != seen:
                     wanted, seen = read_wanted(path), now

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import struct
 from pathlib import Path
 
@@ -97,3 +99,10 @@ def test_a_window_is_followed_and_nothing_else_of_its_display_is_ever_shown(host
     host.until(lambda: shows((57, 117), (70, 50)), "the board is back, where it began")
     host.until(lambda: not studio.is_true("Degraded"), "and nothing is missed")
     assert studio.pids() == before
+
+    os.kill(before["windows"], signal.SIGSTOP)
+    host.until(
+        lambda: studio.pids().get("windows") not in (None, before["windows"]), "a follower that hangs is replaced"
+    )
+    host.until(lambda: shows((57, 117), (70, 50)), "the board")
+    assert studio.pids()["obs"] == before["obs"]
