@@ -57,6 +57,7 @@ def test_a_flow_lives_under_the_daemon(host: Host) -> None:
     assert "did you mean 'temp'?" in problems[0]["hint"]
     assert host.pids() == pids
     host.edit("tmp > 0", "temp > 1")
+    host.until(lambda: not host.status()["problems"], "a profile without problems")
     host.converged(3)
 
     # A crash: started again by the daemon, and every number is there once.

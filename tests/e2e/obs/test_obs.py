@@ -133,7 +133,7 @@ def test_a_show_is_edited_live_and_interrupted_only_when_asked(host: Host) -> No
     host.until(lambda: _observed(host)["program"] == "main", "the file's scene is on air again")
     unknown = host.cli("operate", "Obs/studio", "scene-switch", "scene=nowhere")
     assert unknown.returncode == 1
-    assert "main, pause, inner" in unknown.stderr
+    assert "declared: inner, main, pause" in unknown.stderr
 
     assert len(list(recordings.iterdir())) == 2
 

@@ -83,7 +83,8 @@ class KafkaIntake(Intake):
             name = f"{topic}/{number}"
             if name not in self.assigned:
                 continue  # it went to another member a moment ago, who is given the records
-            whole = self.gaps.whole(self.consumer, name, self.offsets.get(name), records)
+            wanted = self.offsets[name] if name in self.offsets else self.begin(topic, number)
+            whole = self.gaps.whole(self.consumer, name, wanted, records)
             if whole:
                 self.offsets[name] = whole[-1].offset() + 1
                 chunks.append(Chunk(name, [record.value() or b"" for record in whole], _Metas(whole)))
@@ -92,6 +93,10 @@ class KafkaIntake(Intake):
         elif self.complaints.lost:
             self.fault = self.complaints.lost
         return chunks
+
+    def begin(self, topic: str, number: int) -> int | None:
+        """The offset of the first record of a partition, where it is known beforehand."""
+        return None
 
     def mended(self) -> None:
         self.complaints.mended()

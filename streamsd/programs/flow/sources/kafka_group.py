@@ -82,6 +82,13 @@ class KafkaGroupIntake(KafkaIntake):
                 known.pop(name, None)
             self.gaps.forget(name)
 
+    def begin(self, topic: str, number: int) -> int | None:
+        try:
+            (found,) = self.consumer.committed([TopicPartition(topic, number)], timeout=_TIMEOUT)
+        except KafkaException:
+            return None
+        return found.offset if found.offset >= 0 else None
+
     def position(self) -> Any:
         super().position()
         return None  # the group's offsets are where it goes on
