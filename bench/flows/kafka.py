@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ def figures(directory: Path, quick: bool) -> Iterator[Figure]:
     with kafka_broker.kafka(home, certificates.make(tls)) as kafka:
         _topics(kafka.address, ["in", "out", "hand"])
         _fill(kafka.address, make(count))
+        _by_hand(kafka.address, count)  # a young JVM is slow
         rate, per_core = _flow(directory / "kafka-flow", kafka.address, count)
         by_hand = _by_hand(kafka.address, count)
     note = f"{per_core / 1e3:.0f}k a CPU second of the flow; consumed, decoded, mapped, produced and acknowledged"
@@ -57,16 +58,17 @@ def _fill(address: str, messages: Sequence[bytes]) -> None:
     assert producer.flush(120) == 0
 
 
-def _count(address: str, topic: str) -> int:
+def _counter(address: str, topic: str) -> Callable[[], int]:
     """Records in a topic, by the offsets of its partitions."""
     from confluent_kafka import Consumer, TopicPartition
 
     consumer = Consumer({"bootstrap.servers": address, "group.id": "count", "log_level": 0})
-    try:
+
+    def count() -> int:
         ends = [consumer.get_watermark_offsets(TopicPartition(topic, part), 30) for part in range(PARTITIONS)]
         return sum(newest - oldest for oldest, newest in ends)
-    finally:
-        consumer.close()
+
+    return count
 
 
 def _flow(directory: Path, address: str, count: int) -> tuple[float, float]:
@@ -79,16 +81,16 @@ def _flow(directory: Path, address: str, count: int) -> tuple[float, float]:
         "sink": {"kafka": {"brokers": [address], "topic": "out"}},
         "recovery": {"epoch": "1s"},
     }
+    counted = _counter(address, "out")
     one = Flow(directory, spec).start()
     one.until(lambda seen: seen["sources"]["in"]["messages"] > 0, "the first record")
     assert one.process is not None
     began, before = time.monotonic(), cpu_seconds(one.process.pid)
     already = one.observed()["sources"]["in"]["messages"]
     end = began + PATIENCE
-    while _count(address, "out") < count and time.monotonic() < end:
+    while (written := counted()) < count and time.monotonic() < end:
         time.sleep(0.1)
     passed, spent = time.monotonic() - began, cpu_seconds(one.process.pid) - before
-    written = _count(address, "out")
     assert written == count, f"{written} of {count} came out"
     one.stop()
     return (count - already) / passed, (count - already) / spent
@@ -99,7 +101,8 @@ def _by_hand(address: str, count: int) -> float:
     from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
     settings = {"bootstrap.servers": address, "log_level": 0}
-    consumer = Consumer({**settings, "group.id": "hand", "queued.max.messages.kbytes": 65536})
+    tuned = {"queued.max.messages.kbytes": 65536, "fetch.queue.backoff.ms": 20}
+    consumer = Consumer({**settings, "group.id": "hand", **tuned})
     producer = Producer({**settings, "enable.idempotence": True, "linger.ms": 5})
     consumer.assign([TopicPartition("in", part, OFFSET_BEGINNING) for part in range(PARTITIONS)])
     done, began = 0, 0.0

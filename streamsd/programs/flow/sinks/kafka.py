@@ -67,8 +67,8 @@ class KafkaOutlet(Outlet):
                 self._producer.produce(topic, value, key)
                 return
             except BufferError:
-                # The queue is full: deliveries make room.
-                self._producer.poll(0.05)
+                # The queue is full: deliveries make room, of which nobody tells.
+                self._producer.poll(0.005)
                 self._complain()
                 self._place.life.pause(0.0)
             except KafkaException as fault:

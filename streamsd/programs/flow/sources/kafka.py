@@ -55,6 +55,9 @@ class KafkaIntake(Intake):
                 "auto.offset.reset": spec.start,
                 "queued.max.messages.kbytes": 65536,
                 "fetch.wait.max.ms": 50,
+                # After its queue was full librdkafka waits, for a second as it comes: a topic of 93-byte records was
+                # read at 0.12 to 0.16 M/s with that, at 0.4 M/s with this (measured).
+                "fetch.queue.backoff.ms": 20,
                 "error_cb": self.complaints,
                 "on_commit": self._on_commit,
                 **more,
