@@ -262,7 +262,6 @@ def test_what_the_stream_is_made_of_restarts_it_exactly_once(on_air: OnAir) -> N
     assert on_air.host.pids() == pids
 
 
-@pytest.mark.slow
 def test_a_stream_into_a_server_that_hangs_is_begun_anew(on_air: OnAir) -> None:
     before = on_air.server.streams()
     assert on_air.server.process is not None
