@@ -16,7 +16,7 @@ def run_flow_tests(resources: Iterable[Resource[FlowSpec]]) -> list[FlowTestAnsw
     """Every test of every flow. A flow that is wrong on this host has one outcome, without a name: what is wrong."""
     from streamsd.core.diagnostics import Problem, ProblemsError
     from streamsd.core.kind import diagnostic
-    from streamsd.flow.trial import run_tests
+    from streamsd.flow.trial_room import run_tests
     from streamsd.kinds import load_kinds
 
     kind = load_kinds().named("Flow")

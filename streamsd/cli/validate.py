@@ -26,8 +26,8 @@ def validate(session: Session, file: Path | None, schema_only: bool, test: bool)
 
     Shows everything that is wrong, each with its place and what to write. Changes nothing.
 
-    With `--test` it runs the tests that flows declare, and the Python of their `custom` steps with them. A result
-    that is not as declared is shown with its place.
+    With `--test` it runs the tests that flows declare, and the Python of their `custom` steps with them, each within
+    its `timeout`. A result that is not as declared is shown with its place. Without it no Python of a flow is run.
 
     `streamsd plan` checks against this host too: its programs, files, ports and display numbers.
     """

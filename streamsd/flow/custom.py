@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -37,16 +36,14 @@ class CustomBatch:
     def run(self, rows: list[Any], dead: list[tuple[BaseException, Any]]) -> list[Any]:
         if not rows:
             return []
-        self._outside.since = time.monotonic()
         try:
-            made = self._function(msgspec.to_builtins(rows))
+            with self._outside:
+                made = self._function(msgspec.to_builtins(rows))
         # Whatever a stranger's function raises, sys.exit() too: its batch is dead, told and kept.
         except (Exception, SystemExit) as fault:  # noqa: BLE001
             failed = RowFault("custom-failed", f"{self._place(fault)}{type(fault).__name__}: {fault}")
             dead += [(failed, row) for row in rows]
             return []
-        finally:
-            self._outside.since = None
         if not isinstance(made, list):
             hint = "does it return the rows?" if made is None else "return list(…)"
             words = f"{self._outside.name} returned {type(made).__name__}, not a list: {hint}"

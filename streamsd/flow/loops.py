@@ -90,8 +90,10 @@ class LoopBuilder:
 
         def make() -> CustomBatch:
             file, files = self._base / custom.file, self._standing.files
-            function = function_of(file, custom.function, files, path, self.problems)
-            return CustomBatch(function, schema, file, self._standing.outside(f"{custom.function} of {custom.file}"))
+            outside = self._standing.outside(f"{custom.function} of {custom.file}")
+            with outside:
+                function = function_of(file, custom.function, files, path, self.problems)
+            return CustomBatch(function, schema, file, outside)
 
         self.append()
         self._finish_part()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import zlib
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +106,18 @@ class Outside:
 
     name: str
     since: float | None = None
+    tell: Callable[[str], None] | None = None
+    """Told the name when it begins, and "" when it is done: for somebody who can still say it when nobody can ask."""
+
+    def __enter__(self) -> None:
+        if self.tell is not None:
+            self.tell(self.name)
+        self.since = time.monotonic()
+
+    def __exit__(self, *fault: object) -> None:
+        self.since = None
+        if self.tell is not None:
+            self.tell("")
 
 
 class Fraction:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -206,10 +206,10 @@ def spread(plan: FlowPlan, rows: list[Any], now: int) -> tuple[dict[str, list[An
 
 
 class Pipeline:
-    """The whole of a flow, in memory and one thread."""
+    """The whole of a flow, in memory and one thread. `watch`: see `Standing`."""
 
-    def __init__(self, spec: FlowSpec, base: Path) -> None:
-        self.standing = Standing(base)
+    def __init__(self, spec: FlowSpec, base: Path, watch: Callable[[str], None] | None = None) -> None:
+        self.standing = Standing(base, watch=watch)
         self.plan = compile_flow(spec, self.standing, base)
         self.counts = Counts()
         self.front = Front(self.plan, self.counts)

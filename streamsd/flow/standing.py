@@ -35,10 +35,12 @@ class Files(Enum):
 
 
 class Standing:
-    """`base`: what relative paths are relative to."""
+    """`base`: what relative paths are relative to. `watch` is told whenever a step of the operator's own begins (its
+    name) and when it is done ("")."""
 
-    def __init__(self, base: Path, files: Files = Files.RUN) -> None:
+    def __init__(self, base: Path, files: Files = Files.RUN, watch: Callable[[str], None] | None = None) -> None:
         self.files = files
+        self._watch = watch
         self.base = base
         self._tables: dict[str, LookupTable] = {}
         self._seen: dict[str, Seen] = {}
@@ -65,7 +67,7 @@ class Standing:
 
     def outside(self, name: str) -> Outside:
         """What a step of the operator's own is looked at by."""
-        made = Outside(name)
+        made = Outside(name, tell=self._watch)
         self._outside.append(made)
         return made
 

@@ -1,18 +1,23 @@
-"""Runs the tests that a flow declares: its steps in memory, without its sources and sinks."""
+"""Runs the tests that a flow declares: its steps in memory, without its sources and sinks.
+
+`custom` steps run in this process, and may never return: `trial_room` does it in another one, with a limit.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
 from streamsd.core.diagnostics import FieldPath, Problem, name_hint
 from streamsd.flow.pipeline import Pipeline
 from streamsd.flow.spec.flow import FlowSpec
+
+Watch: TypeAlias = Callable[[str], None]
 
 _NOW = 1_893_456_000_000_000
 """When a test's messages arrive: 2030-01-01T00:00:00Z, so that a test says the same every day. A second for each."""
@@ -26,16 +31,23 @@ class Outcome:
     problems: tuple[Problem, ...]
 
 
-def run_tests(spec: FlowSpec, base: Path) -> list[Outcome]:
-    """Every test of a flow. ProblemsError when the flow itself is wrong."""
-    return [Outcome(test.name, tuple(_Trial(spec, base, number).run())) for number, test in enumerate(spec.tests)]
+def run_test(spec: FlowSpec, base: Path, number: int, watch: Watch | None = None) -> Outcome:
+    """One test of a flow, by its place. ProblemsError when the flow itself is wrong. `watch`: see `Standing`."""
+    return Outcome(spec.tests[number].name, tuple(_Trial(spec, base, number, watch).run()))
+
+
+def failed(spec: FlowSpec, number: int, message: str, hint: str = "", path: FieldPath = ()) -> Problem:
+    """What a test that does not hold is told as. `path`: within the test."""
+    words = f"{spec.tests[number].name}: {message}"
+    return Problem("flow-test-failed", words, hint, ("tests", number, *path))
 
 
 class _Trial:
-    def __init__(self, spec: FlowSpec, base: Path, number: int) -> None:
+    def __init__(self, spec: FlowSpec, base: Path, number: int, watch: Watch | None) -> None:
+        self.spec = spec
+        self.number = number
         self.test = spec.tests[number]
-        self.path: FieldPath = ("tests", number)
-        self.pipeline = Pipeline(spec, base)
+        self.pipeline = Pipeline(spec, base, watch)
 
     def run(self) -> Iterator[Problem]:
         names = list(self.pipeline.plan.sources)
@@ -58,7 +70,7 @@ class _Trial:
             yield self._wrong(("late",), f"{found} messages come too late for their window, not {wanted}")
 
     def _wrong(self, path: FieldPath, message: str, hint: str = "") -> Problem:
-        return Problem("flow-test-failed", f"{self.test.name}: {message}", hint, (*self.path, *path))
+        return failed(self.spec, self.number, message, hint, path)
 
     def _results(self) -> Iterator[Problem]:
         output = self.test.output

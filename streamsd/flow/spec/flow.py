@@ -51,6 +51,8 @@ class FlowTest(Part):
     """The reasons of the dead letters, in order. None: there must be none."""
     late: Annotated[int, Field(ge=0)] = 0
     """How many messages come too late for their window."""
+    timeout: Seconds = Seconds(10)
+    """How long it may take: a `custom` function that does not return by then is ended, and the test has failed."""
 
 
 class FlowSpec(Part):
@@ -100,6 +102,12 @@ class FlowSpec(Part):
         if self.recovery.epoch is not None:
             return self.recovery.epoch.seconds
         return 1.0 if self.processes == 1 else 0.2
+
+    @property
+    def every_step(self) -> list[Step]:
+        """Those of its sources and sinks too."""
+        ends: list[Source | Sink] = [*self.all_sources.values(), *self.all_sinks.values()]
+        return [*self.steps, *(step for end in ends for step in end.steps)]
 
     @property
     def all_sources(self) -> dict[str, Source]:

@@ -14,12 +14,17 @@ from streamsd.document.load import load
 from streamsd.flow.compiler import compile_flow, problems_of
 from streamsd.flow.pipeline import Pipeline
 from streamsd.flow.reference import written
+from streamsd.flow.spec import FlowSpec
 from streamsd.flow.taps import Tap
-from streamsd.flow.trial import run_tests
+from streamsd.flow.trial import Outcome, run_test
 from streamsd.kinds import load_kinds
 
 ROOT = Path(__file__).parents[3]
 PROFILES = sorted([*ROOT.glob("examples/flows/*.yaml"), ROOT / "streamsd/kinds/flow/example.yaml"])
+
+
+def run_tests(spec: FlowSpec, base: Path) -> list[Outcome]:
+    return [run_test(spec, base, number) for number in range(len(spec.tests))]
 
 
 def test_the_tables_of_the_page_are_the_code_s() -> None:
@@ -66,8 +71,6 @@ def test_the_data_of_an_example_goes_through_it(name: str) -> None:
 
 
 def test_a_test_that_does_not_hold_says_what_differs(tmp_path: Path) -> None:
-    from streamsd.flow.spec import FlowSpec
-
     spec = FlowSpec.model_validate(
         {
             "source": {"generator": {"fields": {"n": "n"}}},
@@ -97,8 +100,6 @@ def test_a_test_that_does_not_hold_says_what_differs(tmp_path: Path) -> None:
 
 
 def test_missing_and_unexpected_results_are_told_each(tmp_path: Path) -> None:
-    from streamsd.flow.spec import FlowSpec
-
     rows = [{"x": 1}, {"x": 2, "y": 1}]
     spec = FlowSpec.model_validate(
         {
