@@ -4,13 +4,14 @@ not fit."""
 from __future__ import annotations
 
 import json
+import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from streamsd.core.diagnostics import FieldPath, Problem
 from streamsd.flow.layout import TOGETHER
-from streamsd.flow.packages import missing_package
+from streamsd.flow.packages import BYTEWAX, missing_package
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.spec.sinks import EXACT, Sink
 from streamsd.flow.spec.sources import REPLAYABLE
@@ -87,9 +88,17 @@ def check_delivery(spec: FlowSpec) -> Iterator[Problem]:
 
 
 def check_processes(spec: FlowSpec) -> Iterator[Problem]:
-    """Steps that would each see a part of what they must see all of."""
+    """Steps that would each see a part of what they must see all of; and what carries work between processes."""
     if spec.processes == 1:
         return
+    if not BYTEWAX.there:
+        version = ".".join(platform.python_version_tuple()[:2])
+        yield Problem(
+            "module-missing",
+            f"several processes need Bytewax, which is not there for Python {version}",
+            "leave `processes` out, or run streamsd with Python 3.11 or 3.12",
+            ("processes",),
+        )
     window = next((i for i, step in enumerate(spec.steps) if step.does in ("window", "join")), len(spec.steps))
     places: list[tuple[FieldPath, Step]] = [
         (("steps", place), step) for place, step in enumerate(spec.steps) if place > window

@@ -47,6 +47,9 @@ PACKAGES = {
 }
 """By the transport, format or method that needs it."""
 
+BYTEWAX = Package("bytewax", "bytewax")
+"""Comes with streamsd on the Pythons that it has packages for: 3.11 and 3.12."""
+
 
 def missing_package(what: str, path: FieldPath = ()) -> list[Problem]:
     """A problem when the package that a transport, format or method needs is not there."""

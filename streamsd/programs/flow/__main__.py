@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--once", action="store_true", help="end when the sources are at their end")
     parser.add_argument("--forget", type=Path, help="a directory of ours to remove once the spec is read")
     parser.add_argument("--reset-state", action="store_true", help="begin with an empty state")
+    parser.add_argument("--own-loop", action="store_true", help="do without Bytewax, even where it is installed")
     given = parser.parse_args()
     try:
         spec = joined(json.loads(given.spec.read_text()), json.loads(given.live.read_text()))
@@ -51,6 +52,7 @@ def main() -> None:
         not given.once,
         given.reset_state,
         Around(given.api, directors),
+        given.own_loop,
     )
     code = Runner(spec, setting).run() if spec.processes == 1 else Group(spec, setting).run()
     # Threads of client libraries may still hold on: what had to be stored is stored.

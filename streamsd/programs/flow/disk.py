@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 from pathlib import Path
 
 _CAUSES = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO})
@@ -13,6 +14,12 @@ _SQLITE = {
     "SystemIoFailure": "Input/output error",
 }
 """rusqlite's names, which is all that Bytewax hands on of a fault of its recovery store."""
+_SQLITE_CODES = {
+    sqlite3.SQLITE_FULL: "DiskFull",
+    sqlite3.SQLITE_READONLY: "ReadOnly",
+    sqlite3.SQLITE_IOERR: "SystemIoFailure",
+}
+"""The same by SQLite's numbers, of which the lowest byte tells the kind."""
 _PROBE = 1024 * 1024
 """Bytes."""
 
@@ -21,6 +28,9 @@ def disk_fault(fault: BaseException) -> str:
     """The disk's words; empty when the fault is of another kind."""
     if isinstance(fault, OSError):
         return (fault.strerror or "") if fault.errno in _CAUSES else ""
+    if isinstance(fault, sqlite3.Error):
+        name = _SQLITE_CODES.get(getattr(fault, "sqlite_errorcode", 0) & 0xFF, "")
+        return _SQLITE.get(name, "")
     text = str(fault)
     return next((words for name, words in _SQLITE.items() if f"code: {name}," in text), "")
 

@@ -1,6 +1,6 @@
 """The engine of a flow in one process: what its sources, shards and sinks do, whoever calls them.
 
-`graph` has Bytewax call it. Everything here but `patch`, `replay` and what is told to people runs in the flow's thread.
+`parts` has a driver call it. Everything but `patch`, `replay` and what is told to people runs in the flow's thread.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from streamsd.flow.faults import Dead, dead
 from streamsd.flow.inherit import Held, inherit
 from streamsd.flow.layout import Layout
 from streamsd.flow.meeting import Meeting, Told, fewer
+from streamsd.flow.outputs import Batch
 from streamsd.flow.pipeline import Chunk, Counts, Front, say, spread
 from streamsd.flow.plan import FlowPlan
 from streamsd.flow.spec.words import RateLimit
@@ -33,7 +34,7 @@ from streamsd.programs.flow.intake import Intake
 from streamsd.programs.flow.journal import JournalRoom
 from streamsd.programs.flow.kept import KeptShard
 from streamsd.programs.flow.letters import as_batch
-from streamsd.programs.flow.life import Life
+from streamsd.programs.flow.life import Ended, Left, Life
 from streamsd.programs.flow.member import Member
 from streamsd.programs.flow.outlet import Outlet
 from streamsd.programs.flow.outlets import Outlets
@@ -80,7 +81,6 @@ class Engine:
         self._depth = 0
         self._resting = False
         self.epoch = 1.0
-        self._orderly: tuple[type[Exception], ...] = ()
         self.fault: BaseException | None = None
         """What a source, sink or step raised first: in a cluster Bytewax only says that something did."""
         self._next: tuple[FlowPlan, threading.Event] | None = None
@@ -88,6 +88,7 @@ class Engine:
         self._again: list[tuple[str, list[bytes]]] = []
         self._room: JournalRoom | None = None
         self._draining: set[str] = set()
+        self._settles = -1
         self.turns = 0
         self.tap: Tap | None = None
         """Who looks at all results."""
@@ -96,21 +97,21 @@ class Engine:
     def plan(self) -> FlowPlan:
         return self._front.plan
 
-    def open(self, store: Path, epoch: float, orderly: tuple[type[Exception], ...]) -> None:
-        """`store`: the directory of the recovery store. `epoch`: seconds. `orderly`: how an end is told."""
-        self.epoch, self._orderly = epoch, orderly
+    def open(self, store: Path, epoch: float) -> None:
+        """`store`: the directory of the recovery store. `epoch`: seconds."""
+        self.epoch = epoch
         self._room = JournalRoom(store / "shards")
         self.outlets.open(store / "origins")
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
-        """Around everything that Bytewax calls: whether we or it are at work, and what went wrong."""
+        """Around everything that the driver calls: whether we or it are at work, and what went wrong."""
         self._depth += 1
         self.turns += 1
         try:
             yield
         except Exception as fault:
-            if not isinstance(fault, self._orderly):
+            if not isinstance(fault, Ended | Left):
                 self.fault = self.fault or fault
             raise
         finally:
@@ -382,6 +383,12 @@ class Engine:
     def drained(self) -> bool:
         return not self._draining
 
+    def must_settle(self) -> bool:
+        """Once for each look at the sources, of shards that wrote to journals: whether a sink has to be given
+        something, if only nothing. Bytewax takes the state of sinks alone that were, and `settle` comes with it."""
+        first, self._settles = self._settles != self.looks, self.looks
+        return first
+
     def settle(self) -> None:
         """An epoch ends in this process: all that its shards wrote is on the disk."""
         if self._room is not None:
@@ -416,6 +423,8 @@ class Engine:
         if letters:
             self.figures.bury(Counter(letter.reason for letter in letters))
             out.append((DEAD, as_batch(letters)))
+        if items and not out and self.plan.keyed is not None:
+            out.append((self.outlets.parts[0], Batch(0)))
         for part, batch in out:
             self.credit.give(writer_of(self.layout, part), weight_of_batch(batch))
         return out

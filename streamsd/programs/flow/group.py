@@ -35,7 +35,7 @@ from streamsd.programs.flow.life import GRACE, asleep
 from streamsd.programs.flow.member import Member
 from streamsd.programs.flow.peers import free_addresses
 from streamsd.programs.flow.prepared import Prepared, Setting, prepare, widen_limits
-from streamsd.programs.flow.runner import Runner
+from streamsd.programs.flow.runner import Runner, driver_of
 from streamsd.programs.flow.store import InUse, Mismatch
 from streamsd.programs.flow.sums import together
 from streamsd.programs.flow.telling import log, number_log, publish
@@ -118,6 +118,7 @@ class Group:
         assert self._prepared is not None
         store, of = self._prepared.store, self.spec.processes
         handover, addresses = store.handover(), free_addresses(of)
+        driver_of(self.setting)  # what it imports is shared
         gc.collect()
         gc.freeze()
         for number in range(of):

@@ -35,6 +35,11 @@ class KeptShard:
         self._snapshots = 0
 
     @property
+    def journalled(self) -> bool:
+        """Whether its state is in a journal now."""
+        return self._journal is not None
+
+    @property
     def due(self) -> bool:
         return self._shard.due
 

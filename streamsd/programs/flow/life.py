@@ -23,6 +23,14 @@ class Stopping(Exception):
     """The flow is to stop, and what it waits for does not come: it ends as after a crash, with the state of before."""
 
 
+class Ended(Exception):
+    """The sources are at their end, and so is all that came of them."""
+
+
+class Left(Exception):
+    """The flow is stopped between two epochs: what was given is stored."""
+
+
 @dataclass
 class Life:
     """`beat` counts rounds, messages and waits: it moves on while the process does its work, or waits on purpose."""

@@ -22,7 +22,7 @@ from streamsd.programs.flow.telling import log
 @dataclass(frozen=True, slots=True)
 class Setting:
     """Where a flow runs. `state`: a directory that outlives restarts; None: nothing does. `linger`: stay when the
-    sources are at their end, as a supervised process does."""
+    sources are at their end, as a supervised process does. `own_loop`: where Bytewax is installed too."""
 
     name: str
     base: Path
@@ -32,6 +32,7 @@ class Setting:
     linger: bool = False
     reset: bool = False
     around: Around = Around()
+    own_loop: bool = False
 
 
 @dataclass(frozen=True, slots=True)

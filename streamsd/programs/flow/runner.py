@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,10 +19,10 @@ from streamsd.core.diagnostics import ProblemsError, dotted, name_hint
 from streamsd.core.report import JsonValue, Report
 from streamsd.flow.compiler import compile_flow, problems_of
 from streamsd.flow.layout import Layout
+from streamsd.flow.packages import BYTEWAX
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.flow.split import digest, joined, split
 from streamsd.flow.taps import RESULTS, Tap
-from streamsd.programs.flow import graph
 from streamsd.programs.flow.board import Column
 from streamsd.programs.flow.control import Control
 from streamsd.programs.flow.disk import disk_fault, takes
@@ -153,9 +153,11 @@ class Runner:
         """Run until the end. The flow has a thread of its own: this one takes the signals."""
         outcome: list[BaseException] = []
 
+        drive = driver_of(self.setting)
+
         def work() -> None:
             try:
-                graph.run(engine, store.recovery, self.spec.epoch_seconds)
+                drive(engine, store.recovery, self.spec.epoch_seconds)
             except BaseException as fault:  # noqa: BLE001  # whatever ends the flow is told by the thread that waits
                 outcome.append(fault)
 
@@ -389,6 +391,17 @@ class Runner:
         if age > self.spec.epoch_seconds + _EPOCH_LATE:
             return "EpochLate", f"the state was stored {age:.0f} s ago: a sink or step holds everything up"
         return "", ""
+
+
+def driver_of(setting: Setting) -> Callable[[Engine, Path, float], None]:
+    """What runs an engine: Bytewax, where it is."""
+    if setting.own_loop or not BYTEWAX.there:
+        from streamsd.programs.flow import loop
+
+        return loop.run
+    from streamsd.programs.flow import graph
+
+    return graph.run
 
 
 def _cause(fault: BaseException) -> BaseException:

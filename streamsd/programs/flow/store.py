@@ -13,11 +13,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bytewax.recovery import init_db_dir
-
 from streamsd.flow.checks import SHAPE_FILE, changed_words, fits, may_reset
 from streamsd.flow.spec.flow import FlowSpec
 from streamsd.programs.flow.durable import replace_file
+from streamsd.programs.flow.snapshots import begin_store, forget_unfinished
 
 
 class Mismatch(Exception):
@@ -86,8 +85,8 @@ class Store:
                 f"to begin with an empty state: --reset-state, or recovery.generation {generation + 1}"
             )
         replace_file(written, shape.encode())
-        if not any(self.recovery.glob("part-*.sqlite3")):
-            init_db_dir(self.recovery, 1)  # type: ignore[no-untyped-call]  # a compiled module without types
+        begin_store(self.recovery)
+        forget_unfinished(self.recovery)
 
     def sink_parts(self, now: Iterable[str]) -> list[str]:
         """The parts of sinks that this generation has known: Bytewax refuses a state of one that there is not."""

@@ -9,6 +9,15 @@ from typing import Any
 import pytest
 
 from tests.e2e.flow.processes import Flow
+from tests.programs_needed import need_bytewax
+
+
+@pytest.fixture(params=["bytewax", "own-loop"])
+def each_driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once on Bytewax, and once without."""
+    if request.param == "bytewax":
+        need_bytewax()
+    monkeypatch.setattr(Flow, "own_loop", request.param == "own-loop")
 
 
 @pytest.fixture

@@ -41,7 +41,10 @@ def free_port() -> int:
 
 
 class Flow:
-    """One flow in a directory of its own. Start and kill it as often as wanted."""
+    """One flow in a directory of its own. Start and kill it as often as wanted. `own_loop`: its next start does without
+    Bytewax."""
+
+    own_loop = False
 
     def __init__(self, directory: Path, spec: dict[str, Any]) -> None:
         self.directory = directory
@@ -65,6 +68,7 @@ class Flow:
         argv = [*before, sys.executable, "-m", "streamsd.programs.flow", "--name", "t", "--base", str(here)]
         argv += ["--spec", str(here / "spec.json"), "--live", str(here / "live.json"), "--state", str(here / "state")]
         argv += ["--report", str(here / "report.json"), "--control", str(self.control)]
+        argv += ["--own-loop"] if self.own_loop else []
         with (here / "log").open("ab") as log:
             self.process = subprocess.Popen(argv, stdout=log, stderr=log, cwd=here)
         return self

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import pytest
+
 from tests.e2e.flow.processes import until
+
+pytestmark = pytest.mark.usefixtures("each_driver")
 
 BASE = {
     "source": {"generator": {"fields": {"i": "n", "v": "n % 10"}, "rate": 5000}},

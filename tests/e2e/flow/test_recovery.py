@@ -18,6 +18,8 @@ from tests.e2e.flow import brokers
 from tests.e2e.flow.processes import until
 from tests.programs_needed import need_module
 
+pytestmark = pytest.mark.usefixtures("each_driver")
+
 SCHEMA = {"key": "str", "value": "int", "ts": "time_ms"}
 WINDOW = {
     "tumbling": "1s",

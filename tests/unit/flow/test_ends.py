@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streamsd.flow import packages
-from streamsd.flow.checks import check_delivery
+from streamsd.flow.checks import check_delivery, check_processes
 from streamsd.flow.packages import PACKAGES, missing_module, missing_package
 from streamsd.flow.promises import delivery_of
 from streamsd.flow.seals import Opener, Sealer
@@ -68,6 +68,15 @@ def test_what_is_missing_is_named_with_the_extra_that_brings_it(what: str, monke
     wanted = f"streamsd[{package.extra}]" if package.extra else "streamsd"
     assert problem.hint == f"pip install '{wanted}'"
     assert missing_module(ImportError("no", name=f"{package.module}.inner"), what).hint == problem.hint
+
+
+def test_several_processes_are_refused_where_there_is_no_bytewax(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = {"source": {"generator": {"fields": {"n": "n"}}}, "sink": {"discard": {}}}
+    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda module: None)
+    (problem,) = check_processes(FlowSpec.model_validate({**ends, "processes": 2}))
+    assert (problem.code, problem.path) == ("module-missing", ("processes",))
+    assert "Python 3.11 or 3.12" in problem.hint
+    assert not list(check_processes(FlowSpec.model_validate(ends)))
 
 
 def test_an_import_that_fails_for_another_reason_says_which() -> None:
