@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets up what is missing: system packages through apt, then the Python environment in .venv from requirements.lock.
 # usage: scripts/setup.sh demo|test
+#        STREAMSD_PYTHON names the Python to make .venv with; without it, one that Bytewax is made for, if there is one
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,13 +14,17 @@ listed() { cat "$@" | sed 's/#.*//' | tr -s '[:space:]' '\n' | sed '/^$/d'; }
 
 installed() { [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
-good_python() { # prints the first Python from 3.11 on that can make environments
-    local candidate
-    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
-        if "$candidate" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-            command -v "$candidate"
-            return
-        fi
+good_python() { # prints the Python to use: one from 3.11 on that can make environments, and rather one that has Bytewax
+    local candidates=(python3 python3.12 python3.11 python3.14 python3.13) candidate too_new
+    [ -z "${STREAMSD_PYTHON:-}" ] || candidates=("$STREAMSD_PYTHON")
+    for too_new in '(3, 13)' '(4,)'; do
+        for candidate in "${candidates[@]}"; do
+            if "$candidate" -c "import sys, ensurepip, venv
+sys.exit(not (3, 11) <= sys.version_info < $too_new)" 2>/dev/null; then
+                command -v "$candidate"
+                return
+            fi
+        done
     done
     return 1
 }
@@ -42,7 +47,7 @@ may_be_root() {
 }
 
 system_packages() {
-    local files=(scripts/packages-demo.txt) missing=() package
+    local files=(scripts/packages-demo.txt) missing=() offered=() package log
     [ "$want" = test ] && files+=(scripts/packages-test.txt)
     if ! command -v apt-get >/dev/null; then
         echo "No apt here: install these yourself if they are missing: $(listed "${files[@]}" | tr '\n' ' ')" >&2
@@ -53,31 +58,63 @@ system_packages() {
     done
     [ ${#missing[@]} = 0 ] && return
     if ! may_be_root; then
+        mapfile -t offered < <(offered "${missing[@]}")
         echo "Some system packages are missing. Run this once, then the same command again:" >&2
-        echo "    sudo apt-get update && sudo apt-get install -y --no-install-recommends ${missing[*]}" >&2
+        echo "    sudo apt-get update && sudo apt-get install -y --no-install-recommends ${offered[*]:-${missing[*]}}" >&2
         exit 1
     fi
-    echo "Installing ${missing[*]} ..."
+    log=$(mktemp)
+    again as_root apt-get -q update
+    # not every release has all of them: Ubuntu, say, has Chromium as a snap alone
+    mapfile -t offered < <(offered "${missing[@]}")
+    for package in "${missing[@]}"; do
+        [[ " ${offered[*]} " = *" $package "* ]] || echo "No package $package here: what needs it is not tested." >&2
+    done
+    [ ${#offered[@]} = 0 ] && return
+    echo "Installing ${offered[*]} ..."
+    again as_root apt-get -q install -y --no-install-recommends "${offered[@]}"
+    rm -f "$log"
+}
+
+offered() { # those of the packages that the lists of apt have
+    local package
+    for package in "$@"; do
+        if apt-cache policy "$package" | grep -q 'Candidate: [^(]'; then echo "$package"; fi
+    done
+}
+
+again() { # up to three times; what it said is shown if all fail
     local try
     for try in 1 2 3; do
-        if as_root apt-get -q update && as_root apt-get -q install -y --no-install-recommends "${missing[@]}"; then
-            return
-        fi
-        echo "apt failed (try $try of 3)" >&2
+        "$@" >>"$log" 2>&1 && return
+        echo "failed (try $try of 3): $*" >>"$log"
         sleep $((try * 5))
-    done >"${apt_log:=$(mktemp)}" 2>&1
-    cat "$apt_log" >&2
+    done
+    cat "$log" >&2
     exit 1
 }
 
+version() { "$1" -c 'import sys; print(*sys.version_info[:2], sep=".")'; }
+
+usable() { # .venv: its Python may be gone with an upgrade of the system, or another one be asked for
+    .venv/bin/python -c 'import pip' 2>/dev/null || return 1
+    [ -z "${STREAMSD_PYTHON:-}" ] || [ "$(version .venv/bin/python)" = "$(version "$STREAMSD_PYTHON")" ]
+}
+
 python_environment() {
-    local stamp=.venv/streamsd-setup state
+    local stamp=.venv/streamsd-setup state python
     state=$(cat requirements.lock pyproject.toml | sha256sum)
-    [ -x .venv/bin/streamsd ] && [ "$(cat "$stamp" 2>/dev/null)" = "$state" ] && return
-    local python
-    python=$(good_python) || { echo "No Python from 3.11 on was found." >&2; exit 1; }
+    if usable; then
+        [ -x .venv/bin/streamsd ] && [ "$(cat "$stamp" 2>/dev/null)" = "$state" ] && return
+        python=.venv/bin/python
+    else
+        python=$(good_python) || {
+            echo "No Python from 3.11 on that can make environments (venv) was found${STREAMSD_PYTHON:+: $STREAMSD_PYTHON}." >&2
+            exit 1
+        }
+    fi
     echo "Making the Python environment (.venv) with $("$python" --version); it takes a minute or two ..."
-    [ -x .venv/bin/pip ] || "$python" -m venv .venv
+    [ "$python" = .venv/bin/python ] || "$python" -m venv --clear .venv
     .venv/bin/pip install --quiet --retries 5 --require-hashes -r requirements.lock
     .venv/bin/pip install --quiet --no-deps --no-build-isolation -e .
     echo "$state" >"$stamp"
