@@ -79,7 +79,7 @@ system_packages() {
 offered() { # those of the packages that the lists of apt have
     local package
     for package in "$@"; do
-        if apt-cache policy "$package" | grep -q 'Candidate: [^(]'; then echo "$package"; fi
+        [[ $(apt-cache policy "$package") != *'Candidate: '[!\(]* ]] || echo "$package"
     done
 }
 
