@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 def plan(session: Session, out: Path | None) -> Exit:
     """Show what applying the profile would do, and why.
 
-    Changes nothing.
+    Changes nothing. It is of a fresh look at what runs: what is not as declared yet and needs no action (it starts, or
+    waits for another), or does not answer what it has live, is listed as something to wait for.
 
-    Exit codes: 0 nothing to do, 1 error, 2 there are changes.
+    Exit codes: 0 what runs is what the profile says, 1 error, 2 there are changes, or something to wait for.
     """
     answer: PlanAnswer = session.client.get("/v1/plan")
     if out:
@@ -40,7 +41,7 @@ def plan(session: Session, out: Path | None) -> Exit:
             click.echo(f"Saved: apply exactly this with `streamsd apply {out}`.")
     if _refused(answer):
         return Exit.FAILED
-    return Exit.CHANGES if answer["changes"] else Exit.OK
+    return Exit.CHANGES if answer["changes"] or answer["waits"] else Exit.OK
 
 
 def _refused(answer: PlanAnswer) -> bool:

@@ -52,15 +52,18 @@ def show_diagnostics(diagnostics: Sequence[DiagnosticAnswer]) -> None:
 
 
 def plan_lines(plan: PlanAnswer) -> list[str]:
-    """A plan as terraform shows one: a symbol, the resource, why, and what it interrupts."""
-    if not plan["actions"]:
+    """A plan as terraform shows one: a symbol, the resource, why, and what it interrupts; then what waits."""
+    if not plan["actions"] and not plan["waits"]:
         return ["Nothing to do: what runs is what the profile says."]
     rows = [_action_row(action) for action in plan["actions"]]
+    rows += [[f"{'...':>3} {paint(wait['address'], Colour.BOLD)}", "wait", wait["why"]] for wait in plan["waits"]]
     counts: dict[str, int] = {}
     for action in plan["actions"]:
         counts[action["action"]] = counts.get(action["action"], 0) + 1
-    summary = ", ".join(f"{counts[name]} to {name}" for name in _SYMBOLS if name in counts)
-    return [*table(rows), "", paint(f"Plan: {summary}.", Colour.BOLD)]
+    summary = [f"{counts[name]} to {name}" for name in _SYMBOLS if name in counts] or ["nothing to do now"]
+    if plan["waits"]:
+        summary.append(f"{len(plan['waits'])} to wait for")
+    return [*table(rows), "", paint(f"Plan: {', '.join(summary)}.", Colour.BOLD)]
 
 
 def _action_row(action: ActionAnswer) -> list[str]:

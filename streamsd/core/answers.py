@@ -76,13 +76,23 @@ class ActionAnswer(TypedDict):
     """Roles that start anew."""
 
 
+class WaitAnswer(TypedDict):
+    """A resource that needs no action now and yet is not known to be as declared: it is starting, waits to be started
+    again, waits for another, or did not answer what it has live."""
+
+    address: str
+    why: str
+
+
 class PlanAnswer(TypedDict):
-    """`revision` names the file's content, `generation` the accepted one it was compared with."""
+    """`revision` names the file's content, `generation` the accepted one it was compared with. What runs is as the file
+    says where there are neither actions nor waits."""
 
     revision: str
     generation: int
     changes: int
     actions: list[ActionAnswer]
+    waits: list[WaitAnswer]
     diagnostics: list[DiagnosticAnswer]
 
 

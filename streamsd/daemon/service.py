@@ -27,7 +27,7 @@ from streamsd.core.answers import (
 from streamsd.core.clock import Clock, rfc3339
 from streamsd.core.diagnostics import Diagnostic, Severity
 from streamsd.core.kind import OperationFault, Registry
-from streamsd.core.runtime import ProcessState, Runtime
+from streamsd.core.runtime import ProcessState, Runtime, RuntimeFault
 from streamsd.core.service import Refused
 from streamsd.core.settings import Settings
 from streamsd.daemon.eventlog import EventLog
@@ -103,8 +103,11 @@ class DaemonService:
         candidate = await self._read()
         if candidate.generation is None:
             return self._plan_answer(candidate, Plan())
-        await self._reconciler.measure_all(candidate.generation.resources.values())
-        return self._plan_answer(candidate, self._reconciler.preview(candidate.generation))
+        try:
+            return self._plan_answer(candidate, await self._reconciler.plan(candidate.generation))
+        except RuntimeFault as fault:
+            words = f"what runs is not known, so there is no plan: {fault}"
+            raise Refused(503, _error("runtime-unreachable", words, "it is joined again; plan then")) from fault
 
     async def describe(self, address: Address) -> dict[str, Any]:
         desired = self._find(address)
@@ -191,6 +194,7 @@ class DaemonService:
         planned = request.get("plan")
         if planned is not None:
             self._fresh(planned, candidate.generation)
+        await self._reconciler.acquaint()
         plan = self._reconciler.preview(candidate.generation)
         if not request.get("allow_interrupt"):
             self._guard(plan)
@@ -337,7 +341,7 @@ class DaemonService:
             raise Refused(status, _error(code, str(fault), fault.hint)) from fault
         self._reconciler.tell("operation", address, operation=operation)
         # who asks for the status next sees what came of it
-        await self._reconciler.measure_all([desired])
+        await self._reconciler.look_closely([desired])
         self._reconciler.look(address)
         await self._until(lambda: not self._reconciler.is_due(address), _LOOK)
         return answer
@@ -424,6 +428,7 @@ class DaemonService:
             "generation": self._reconciler.world.generation.number,
             "changes": len(plan.actions),
             "actions": [action.to_json() for action in plan.actions],
+            "waits": [{"address": str(address), "why": why} for address, why in sorted(plan.waits.items())],
             "diagnostics": [d.to_json() for d in candidate.diagnostics],
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from streamsd.core.address import Address
@@ -15,8 +16,6 @@ from streamsd.engine.world import World, exit_reason, exit_words
 
 _RESYNC = 30.0
 """Seconds between looks at everything, for what nobody told."""
-_SLACK = 0.5
-"""Seconds: the runtime's answer may have been on its way while something happened here."""
 
 
 @dataclass
@@ -117,18 +116,17 @@ class Listener:
         """Now and then a look at everything, until cancelled."""
         while True:
             await self.clock.sleep(_RESYNC)
-            await self.look_at_all()
+            with suppress(RuntimeFault):  # `listen` hears of a lost runtime
+                await self.look_at_all()
             self.look_everywhere()
 
     async def look_at_all(self) -> None:
-        """Take over what the runtime says, but for what is worked on or moves meanwhile."""
+        """Take over what the runtime says, but for what is worked on or moves meanwhile. RuntimeFault."""
         moving = set(self.busy)
         self._asks.append(moving)
         asked_at = self.clock.monotonic()
         try:
             found = await self.runtime.observe()
-        except RuntimeFault:
-            return  # the listener hears of a lost runtime
         finally:
             self._asks[:] = [ask for ask in self._asks if ask is not moving]  # two may be equal
         mine = {u: o for u, o in found.items() if u.address not in moving}
@@ -138,7 +136,7 @@ class Listener:
         for observed in mine.values():
             if observed.state is ProcessState.EXITED:
                 self.exited(Exited(observed))  # in case nobody told
-        for address in self.world.adopt(mine, asked_at - _SLACK):
+        for address in self.world.adopt(mine, asked_at):
             desired = self.world.generation.resources.get(address)
             for unit in desired.compiled.units if desired else ():
                 self.adopted(unit)

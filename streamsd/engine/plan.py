@@ -78,8 +78,11 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`after` gives, for the index of a step, the indices of those that must have succeeded before it."""
+    """`after` gives, for the index of a step, the indices of those that must have succeeded before it. `waits`: of a
+    plan to be shown, the resources without an action that are not as declared yet, or not known to be, with the reason
+    in words."""
 
     actions: tuple[Action, ...] = ()
     steps: tuple[Step, ...] = ()
     after: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    waits: Mapping[Address, str] = field(default_factory=dict)

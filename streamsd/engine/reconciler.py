@@ -11,6 +11,7 @@ import asyncio
 import math
 import random
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from streamsd.core.clock import Clock
 from streamsd.core.conditions import Conditions
 from streamsd.core.events import Event
 from streamsd.core.kind import Registry
-from streamsd.core.runtime import Exited, ProcessState, Runtime
+from streamsd.core.runtime import Exited, ProcessState, Runtime, RuntimeFault
 from streamsd.core.unit import RestartPolicy, Unit
 from streamsd.engine import phase, planner
 from streamsd.engine.desired import Desired, Generation
@@ -30,6 +31,7 @@ from streamsd.engine.phase import Phase
 from streamsd.engine.plan import Action, Plan
 from streamsd.engine.status import Setback, judge
 from streamsd.engine.timers import Timers
+from streamsd.engine.waits import waits_of
 from streamsd.engine.watch import Watch
 from streamsd.engine.world import World, exit_reason, exit_words
 from streamsd.runtime.probes import asker
@@ -189,20 +191,48 @@ class Reconciler:
                     self._adopted(unit)
 
     def preview(self, generation: Generation) -> Plan:
-        """What accepting this would do now. Touches nothing."""
+        """What accepting this would do now, by what is known. Touches nothing."""
         views = {address: self.world.view(address) for address in {*self.world.units, *generation.resources}}
         views |= {address: replace(views[address], held=False) for address in self.world.held if address in views}
-        return planner.plan(generation, views, self._before())
+        plan = planner.plan(generation, views, self._before())
+        acted = {action.address for action in plan.actions}
+        started = {a for a, desired in generation.resources.items() if planner.is_started(desired, views[a])}
+        return replace(plan, waits=waits_of(generation, views, acted, self._busy.keys(), started))
 
-    async def measure_all(self, resources: Iterable[Desired]) -> None:
-        """Look freshly at limits and live parts, so that a plan tells drift."""
+    async def plan(self, generation: Generation) -> Plan:
+        """What accepting this would do, by a fresh look at all that runs; what is seen is repaired afterwards, not
+        before it was told. RuntimeFault when the runtime does not answer: nobody knows what runs then."""
+        fresh = await self._measured(generation.resources.values())
+        await self._listener.look_at_all()
+        plan = self.preview(generation)  # with no await before it: a pass would repair what was seen just now
+        for address in fresh:
+            self.look(address)
+        return plan
+
+    async def look_closely(self, resources: Iterable[Desired]) -> None:
+        """Look freshly at limits and live parts: what differs is repaired."""
+        for address in await self._measured(resources):
+            self.look(address)
+        with suppress(RuntimeFault):  # the listener hears of a lost runtime
+            await self._listener.look_at_all()
+
+    async def _measured(self, resources: Iterable[Desired]) -> list[Address]:
+        """Ask those that have live parts what these are; returns which were asked. Each as it was accepted: as it may
+        be next it would be asked at another place."""
+        accepted = self.world.generation.resources
         fresh = [
-            d for d in resources if d.compiled.live and d.address in self.world.units and d.address not in self._busy
+            accepted.get(d.address, d)
+            for d in resources
+            if d.compiled.live and d.address in self.world.units and d.address not in self._busy
         ]
         await asyncio.gather(*(self.executor.measure(d) for d in fresh))
-        for desired in fresh:
-            self.look(desired.address)  # what a plan is the first to see is repaired too
-        await self._listener.look_at_all()
+        return [d.address for d in fresh]
+
+    async def acquaint(self) -> None:
+        """Ask what an earlier controller started and nobody has asked yet: what is on the air there is to be known
+        before it is interrupted."""
+        unknown = [d for d in self.world.generation.resources.values() if self.world.unacquainted(d)]
+        await self._measured(unknown)
 
     def look(self, address: Address) -> None:
         """Something about this resource may have changed."""
@@ -248,6 +278,7 @@ class Reconciler:
             and not self._dirty
             and not self._busy
             and all(a in self.world.generation.resources for a in self.world.units)
+            and not any(self.world.unacquainted(d) for d in self.world.generation.resources.values())
             and all(
                 self.conditions[a].is_true("Ready") and not self.conditions[a].is_true("Progressing")
                 for a in self.world.generation.resources

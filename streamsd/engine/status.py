@@ -64,7 +64,9 @@ def judge(
     looping = next((u for u in desired.compiled.units if _gave_up(u, world)), None)
     return (
         Verdict(ConditionType.ACCEPTED, True, "Valid", ""),
-        _progressing(looping, world, busy, action, blocked, needed, setback),
+        _progressing(looping, world, busy, action, blocked, needed, setback)
+        if not world.unacquainted(desired)
+        else Verdict(ConditionType.PROGRESSING, True, "Observing", "it is being asked what it has live"),
         _ready(needed, blocked, setback),
         Verdict(ConditionType.DEGRADED, True, findings[0].reason, _words(findings))
         if findings and not (busy and not any(_failing(u, world) for u in desired.compiled.units))

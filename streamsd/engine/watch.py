@@ -112,8 +112,11 @@ class Watch:
         return observed is not None and observed.pid == pid and self.world.life(unit.id).phase is Phase.RUNNING
 
     async def _measure(self, address: Address) -> None:
+        # what an earlier controller started is asked at once: until then nobody knows whether it is as declared
+        pause = 0.0 if address in self.world.units and address not in self.world.measured else _MEASURE_EVERY
         while True:
-            await self.clock.sleep(_MEASURE_EVERY)
+            await self.clock.sleep(pause)
+            pause = _MEASURE_EVERY
             desired = self.world.generation.resources.get(address)
             if desired is None or address not in self.world.units:
                 continue

@@ -12,7 +12,7 @@ from streamsd.core.kind import Observation
 from streamsd.core.runtime import ObservedUnit, ProcessState
 from streamsd.core.unit import RestartPolicy
 from streamsd.engine import phase
-from streamsd.engine.desired import Generation
+from streamsd.engine.desired import Desired, Generation
 from streamsd.engine.phase import Life, Phase
 from streamsd.engine.view import ResourceView, UnitView
 
@@ -61,6 +61,11 @@ class World:
             live = {k: v for k, v in seen.live.items() if k not in parts or parts[k].role != unit.role}
             findings = tuple(f for f in seen.findings if f.role != unit.role)
             self.measured[unit.address] = replace(seen, live=live, findings=findings)
+
+    def unacquainted(self, desired: Desired) -> bool:
+        """Whether it runs since before this controller and has not been asked yet what it has live."""
+        address = desired.address
+        return bool(desired.compiled.live) and address in self.units and address not in self.measured
 
     def drop(self, address: Address) -> None:
         """The resource is gone for good."""

@@ -73,6 +73,21 @@ def test_a_resolution_is_changed_live(host: Host) -> None:
     assert size(host) == "1024x600"
 
 
+@pytest.mark.parametrize("end", ["kill", "terminate"])
+def test_a_daemon_that_takes_over_has_not_converged_before_it_has_looked(host: Host, end: str) -> None:
+    host.write(DESK)
+    host.up()
+    host.converged(1)
+    before = host.pids()
+    getattr(host, end)()
+    host.edit("640x480", "1024x600")
+    host.up()
+    host.converged(2)
+    assert size(host) == "1024x600", "it says that it has converged"
+    assert host.cli("plan").returncode == 0
+    assert host.pids() == before
+
+
 def test_what_stands_on_a_killed_display_follows_it(host: Host) -> None:
     host.write(DESK)
     host.up()

@@ -10,7 +10,15 @@ import pytest
 from streamsd.cli.graph import dot_lines, tree_lines
 from streamsd.cli.paint import ago
 from streamsd.cli.render import describe_lines, plan_lines, status_lines
-from streamsd.core.answers import ActionAnswer, ConditionAnswer, GraphAnswer, PlanAnswer, ResourceAnswer, StatusAnswer
+from streamsd.core.answers import (
+    ActionAnswer,
+    ConditionAnswer,
+    GraphAnswer,
+    PlanAnswer,
+    ResourceAnswer,
+    StatusAnswer,
+    WaitAnswer,
+)
 
 HERE = Path(__file__).parent
 
@@ -35,7 +43,14 @@ def action(kind: str, address: str, cause: str, interrupts: list[str]) -> Action
 
 
 def plan(*actions: ActionAnswer) -> PlanAnswer:
-    return {"revision": "r", "generation": 3, "changes": len(actions), "actions": list(actions), "diagnostics": []}
+    return {
+        "revision": "r",
+        "generation": 3,
+        "changes": len(actions),
+        "actions": list(actions),
+        "waits": [],
+        "diagnostics": [],
+    }
 
 
 def test_plan() -> None:
@@ -55,6 +70,16 @@ def test_plan() -> None:
 
 def test_plan_of_nothing() -> None:
     golden("plan-nothing", plan_lines(plan()))
+
+
+def test_plan_that_waits() -> None:
+    waits: list[WaitAnswer] = [
+        {"address": "App/clock", "why": "main waits for Display/desk"},
+        {"address": "Display/desk", "why": "server is starting"},
+    ]
+    golden("plan-waits", plan_lines({**plan(), "waits": waits}))
+    both = plan(action("restart", "Stream/desktop", "video.bitrate 2500k -> 1500k", ["Stream/desktop"]))
+    golden("plan-waits-too", plan_lines({**both, "waits": waits[1:]}))
 
 
 def condition(kind: str, status: bool, reason: str, message: str = "") -> ConditionAnswer:

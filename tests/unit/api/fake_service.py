@@ -52,7 +52,7 @@ def status_of(*resources: ResourceAnswer, generation: int = 3, converged: bool =
 
 
 def empty_plan() -> PlanAnswer:
-    return {"revision": "abc123", "generation": 3, "changes": 0, "actions": [], "diagnostics": []}
+    return {"revision": "abc123", "generation": 3, "changes": 0, "actions": [], "waits": [], "diagnostics": []}
 
 
 class FakeService:

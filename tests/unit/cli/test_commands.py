@@ -64,6 +64,12 @@ def test_status_says_what_is_wrong(streamsd: Command, service: FakeService) -> N
 def test_plan_exits_0_2_and_1(streamsd: Command, service: FakeService, tmp_path: Path) -> None:
     said = streamsd("plan")
     assert (said.code, said.out) == (0, "Nothing to do: what runs is what the profile says.\n")
+    service.plan_answer = {**empty_plan(), "waits": [{"address": "App/clock", "why": "main is starting"}]}
+    said = streamsd("plan")
+    assert (said.code, said.out) == (
+        2,
+        "... App/clock  wait  main is starting\n\nPlan: nothing to do now, 1 to wait for.\n",
+    )
     service.plan_answer = {**empty_plan(), "changes": 1, "actions": [ACTION]}
     said = streamsd("plan", "--out", str(tmp_path / "saved"))
     assert said.code == 2
