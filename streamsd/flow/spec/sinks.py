@@ -43,7 +43,7 @@ class HttpSink(Part):
     url: Annotated[str, Field(pattern=r"^https?://")]
     """Where."""
     batch: Annotated[int, Field(ge=1, le=100_000)] = 500
-    """Results in one request: as NDJSON; 1 sends each as JSON of its own."""
+    """Results in one request at most, and 4 MiB of them: as NDJSON; 1 sends each as JSON of its own."""
     token: Secret | None = None
     """Sent as `Authorization: Bearer …`."""
     sign: Secret | None = None
@@ -151,11 +151,11 @@ class GrpcSink(Part):
     listen: Listen | None = None
     """Or where subscribers call us; who is too slow loses results, and those are counted."""
     batch: Annotated[int, Field(ge=1, le=100_000)] = 500
-    """Results in one batch at most."""
+    """Results in one batch at most, and 1 MiB of them."""
     token: Secret | None = None
     """Sent, or asked of subscribers, as the metadata `authorization: Bearer …`."""
     backlog: Annotated[int, Field(ge=0, le=100_000)] = 100
-    """How many of the newest results a subscriber gets who comes."""
+    """How many of the newest results a subscriber gets who comes, and 1 MiB of them at most."""
     max_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
     """Further subscribers are refused, and counted."""
     tls: Tls | None = None
@@ -199,7 +199,7 @@ class FanOut(Part):
     token: Secret | None = None
     """What clients must send: `Authorization: Bearer …`, or `?token=…` from browsers."""
     backlog: Annotated[int, Field(ge=0, le=100_000)] = 100
-    """How many of the newest results someone gets who connects."""
+    """How many of the newest results someone gets who connects, and 1 MiB of them at most."""
     max_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
     """Further clients are refused, and counted."""
     tls: Tls | None = None
@@ -218,7 +218,7 @@ class WebsocketSink(Part):
     token: Secret | None = None
     """Sent to the server as `Authorization: Bearer …`, or asked of readers: so, or as `?token=…` from browsers."""
     backlog: Annotated[int, Field(ge=0, le=100_000)] = 100
-    """How many of the newest results a reader gets who connects."""
+    """How many of the newest results a reader gets who connects, and 1 MiB of them at most."""
     max_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
     """Further readers are refused, and counted."""
     tls: Tls | None = None

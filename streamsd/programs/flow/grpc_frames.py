@@ -12,6 +12,8 @@ from streamsd.flow.spec.words import Tls
 
 SERVICE = "streamsd.flow.v1.Flow"
 PUBLISH, SUBSCRIBE = "Publish", "Subscribe"
+MOST_AT_ONCE = 1024 * 1024
+"""Bytes in one batch that we send, but for a single result that is longer: gRPC's libraries refuse more than 4 MiB."""
 
 _ID, _MESSAGE, _LOST = 0x08, 0x12, 0x18
 _FIXED = {1: 8, 5: 4}

@@ -11,6 +11,9 @@ from typing import Any
 from streamsd.core.report import JsonValue
 from streamsd.flow.pipeline import Chunk
 
+MOST_AT_ONCE = 8 * 1024 * 1024
+"""Bytes of messages, about, that are taken in together: what is made of them takes several times as much."""
+
 
 class Intake(ABC):
     """A source, as the flow's thread sees it. Nothing here may block.
@@ -100,13 +103,14 @@ class Inbox:
         return self._count
 
     def take(self, most: int) -> list[Chunk]:
-        """At most that many messages."""
+        """At most that many messages, and about as many bytes as are well worked at together."""
         if not self._batches:
             return []
         out: list[Chunk] = []
         room = False
+        left = MOST_AT_ONCE
         with self._lock:
-            while self._batches and most > 0:
+            while self._batches and most > 0 and left > 0:
                 partition, messages, metas, token, size = self._batches.popleft()
                 if len(messages) > most:
                     rest = messages[most:], metas[most:] if metas is not None else None
@@ -116,6 +120,7 @@ class Inbox:
                 elif token is not None:
                     self._taken.append(token)
                 most -= len(messages)
+                left -= size
                 self._count -= len(messages)
                 self._bytes -= size
                 out.append(Chunk(partition, messages, metas))

@@ -17,6 +17,8 @@ from typing import Any
 
 import msgspec
 
+from streamsd.programs.flow.intake import MOST_AT_ONCE
+
 _SEGMENT = 16 * 1024 * 1024
 _MOST_WAITING = 256 * 1024 * 1024
 _HEAD = struct.Struct("<I")
@@ -97,9 +99,10 @@ class Spool:
                 )
 
     def read(self, most: int) -> list[tuple[list[bytes], list[Any] | None]]:
-        """Batches of together about that many messages, at least one if there is any."""
+        """Batches of together about that many messages, or some megabytes; at least one if there is any."""
         out: list[tuple[list[bytes], list[Any] | None]] = []
-        while most > 0:
+        left = MOST_AT_ONCE
+        while most > 0 and left > 0:
             data = self._block()
             if not data:
                 break
@@ -113,6 +116,7 @@ class Spool:
                 most -= len(batch[0])
                 at += 4 + size
             self._read_offset += at
+            left -= at
             if at == 0 and not self._next_segment(data):
                 break
         return out

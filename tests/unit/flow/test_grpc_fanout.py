@@ -17,7 +17,7 @@ def test_a_batch_is_of_a_size_that_clients_take() -> None:
 
     async def read() -> list[bytes]:
         reader = _Reader()
-        reader.give(results)
+        reader.send(results)
         reader.end()
         found = []
         while (batch := await reader.next(500)) is not None:

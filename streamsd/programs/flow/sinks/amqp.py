@@ -17,21 +17,25 @@ from streamsd.programs.flow.amqp_options import parameters, words
 from streamsd.programs.flow.ends import Place
 from streamsd.programs.flow.life import Backoff
 from streamsd.programs.flow.outlet import Outlet
+from streamsd.programs.flow.parcels import Parcels
 
 _ERRORS = (OSError, pika.exceptions.AMQPError)
 _HEARTBEAT = 10.0
+_MOST, _MOST_BYTES = 5000, 8 * 1024 * 1024
+"""Messages, and bytes, of one transaction."""
 
 
 class AmqpOutlet(Outlet):
-    """Messages are persistent. They are published in one transaction at the end of an epoch: pika confirms messages one
-    by one, which would be a round trip each. Straight to a queue (the exchange without a name) each must find it: the
-    broker would drop what does not, without a word."""
+    """Messages are persistent. They are published in transactions, the last of them at the end of an epoch: pika
+    confirms messages one by one, which would be a round trip each. Straight to a queue (the exchange without a name)
+    each must find it: the broker would drop what does not, without a word."""
 
     def __init__(self, spec: AmqpSink, place: Place) -> None:
         self._spec = spec
         self._place = place
         self._connection: Any = None
         self._channel: Any = None
+        self._parcels = Parcels(_MOST, _MOST_BYTES)
         self._waiting: list[Any] = []
         self._returned: list[Any] = []
         self._lock = threading.Lock()
@@ -49,11 +53,16 @@ class AmqpOutlet(Outlet):
                     self._connection.process_data_events()
 
     def write(self, batch: Batch) -> None:
-        self._waiting += batch.items
-        if len(self._waiting) >= 5000:
-            self.flush()
+        for parcel in self._parcels.put(batch.items):
+            self._send(parcel)
 
     def flush(self) -> Any:
+        if self._parcels:
+            self._send(self._parcels.rest())
+        return None
+
+    def _send(self, items: list[Any]) -> None:
+        self._waiting = items
         backoff = Backoff(0.2, 10.0)
         while self._waiting:
             try:
@@ -68,7 +77,6 @@ class AmqpOutlet(Outlet):
                 self._returned = []
                 self._drop()
                 self._place.life.pause(backoff.next() or 0.1)
-        return None
 
     def _publish(self) -> None:
         spec = self._spec
@@ -96,7 +104,7 @@ class AmqpOutlet(Outlet):
                 connection.close()
 
     def figures(self) -> Mapping[str, JsonValue]:
-        return {"unconfirmed": len(self._waiting)}
+        return {"unconfirmed": len(self._parcels) + len(self._waiting)}
 
     def close(self) -> None:
         self._closed.set()

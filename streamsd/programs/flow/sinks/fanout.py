@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import math
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,9 +20,16 @@ from streamsd.flow.spec.sinks import FanOut, GrpcSink, WebsocketSink
 from streamsd.programs.flow.ends import Place
 from streamsd.programs.flow.network import address, server_context
 from streamsd.programs.flow.outlet import Outlet
+from streamsd.programs.flow.parcels import pieces, size_of
 
-MOST_BUFFERED = 1024 * 1024
-"""Bytes that may wait for a reader; one who is slower loses results, and those are counted."""
+_BEHIND = 1024 * 1024
+"""Bytes that may wait for a reader when more results come; who is slower loses results, and those are counted. As much
+of the newest is kept for those who come later."""
+_MOST_AT_ONCE, _MOST_TOGETHER = 8 * 1024 * 1024, 64 * 1024 * 1024
+"""Bytes that may wait for a reader while results come all at once, and for all readers together, where they have more
+than `_BEHIND` each."""
+_MOST_SPREADING = 8 * 1024 * 1024
+"""Bytes that may wait for the network's thread: it is not the readers that are waited for then, but the host."""
 
 
 def allowed(token: Secret | None, target: str, authorization: str) -> bool:
@@ -34,17 +42,64 @@ def allowed(token: Secret | None, target: str, authorization: str) -> bool:
     return hmac.compare_digest(bearer, wanted) or hmac.compare_digest(given.encode(), wanted)
 
 
+class Backlog:
+    """The newest results: at most so many, and no more of them than may wait for a reader."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._items: deque[bytes] = deque()
+        self._bytes = 0
+
+    def add(self, items: Sequence[bytes]) -> None:
+        for item in items[-self._most :] if self._most else ():
+            self._items.append(item)
+            self._bytes += len(item)
+            while len(self._items) > self._most or (self._bytes > _BEHIND and len(self._items) > 1):
+                self._bytes -= len(self._items.popleft())
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._items)
+
+
+class Reader:
+    """Somebody who is connected. Everything here runs in the network's thread."""
+
+    behind = False
+
+    def waiting(self) -> float:
+        """Bytes that wait for it; infinite for one that is gone."""
+        raise NotImplementedError
+
+    def send(self, items: Sequence[bytes]) -> None:
+        raise NotImplementedError
+
+    def give(self, items: Sequence[bytes], first: bool, most: float) -> int:
+        """Send a piece of what came at once, the `first` one or another. Returns how many were lost, because the reader
+        is too slow, or because more than `most` bytes wait for it."""
+        waiting = self.waiting()
+        if first:
+            self.behind = waiting > _BEHIND
+        if self.behind or waiting > most:
+            return len(items)
+        self.send(items)
+        return 0
+
+
 class FanOutlet(Outlet):
     """Listens as soon as the flow starts. Readers are never waited for."""
 
     def __init__(self, spec: FanOut | WebsocketSink | GrpcSink, place: Place) -> None:
         self.spec: FanOut | WebsocketSink | GrpcSink = spec
         self.place = place
-        self.backlog: deque[bytes] = deque(maxlen=spec.backlog)
+        self.backlog = Backlog(spec.backlog)
+        self._given = self._done = 0
+        self._pieces: deque[tuple[bool, Sequence[bytes]]] = deque()
+        self._news = asyncio.Event()
         self.readers: set[Any] = set()
         self.lost = 0
         self.refused = 0
         place.network.spawn(self._listen())
+        place.network.spawn(self._spread())
 
     def start(self, position: Any) -> None:
         pass
@@ -64,14 +119,34 @@ class FanOutlet(Outlet):
         """Listen there. OSError when that cannot be."""
 
     def write(self, batch: Batch) -> None:
-        self.place.network.soon(self._spread, batch.items)
+        size = size_of(batch.items)
+        while self._given > self._done and self._given + size - self._done > _MOST_SPREADING:
+            self.place.life.pause(0.001)
+        self._given += size
+        self.place.network.soon(self._take, batch.items)
 
-    def _spread(self, items: Sequence[bytes]) -> None:
-        self.backlog.extend(items)
-        for reader in list(self.readers):
-            self.lost += reader.give(items)
+    def _take(self, items: Sequence[bytes]) -> None:
+        self._pieces += [(not place, piece) for place, piece in pieces(items)]
+        self._news.set()
+
+    async def _spread(self) -> None:
+        """Piece by piece, so that what came at once can leave meanwhile."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._pieces:
+                first, piece = self._pieces.popleft()
+                self.backlog.add(piece)
+                readers = list(self.readers)
+                most = min(_MOST_AT_ONCE, max(_BEHIND, _MOST_TOGETHER // max(1, len(readers))))
+                for reader in readers:
+                    self.lost += reader.give(piece, first, most)
+                self._done += size_of(piece)
+                await asyncio.sleep(0)
 
     def flush(self) -> Any:
+        while self._done < self._given:
+            self.place.life.pause(0.001)
         return None
 
     def figures(self) -> Mapping[str, JsonValue]:
@@ -120,7 +195,7 @@ class SseOutlet(FanOutlet):
             b"access-control-allow-origin: *\r\nconnection: close\r\n\r\n"
         )
         one = _SseReader(writer)
-        one.give(list(self.backlog))
+        one.send(list(self.backlog))
         self.readers.add(one)
         try:
             # A comment now and then finds out who is gone.
@@ -134,16 +209,15 @@ class SseOutlet(FanOutlet):
             self.readers.discard(one)
 
 
-class _SseReader:
+class _SseReader(Reader):
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
 
-    def give(self, items: Sequence[bytes]) -> int:
-        """Returns how many were lost."""
-        if self._writer.is_closing() or self._writer.transport.get_write_buffer_size() > MOST_BUFFERED:
-            return len(items)
+    def waiting(self) -> float:
+        return math.inf if self._writer.is_closing() else self._writer.transport.get_write_buffer_size()
+
+    def send(self, items: Sequence[bytes]) -> None:
         self._writer.write(b"".join(b"data: " + item.replace(b"\n", b"\ndata: ") + b"\n\n" for item in items))
-        return 0
 
 
 class WebsocketOutlet(FanOutlet):
@@ -158,10 +232,10 @@ class WebsocketOutlet(FanOutlet):
         outlet = self
         kind = picows.WSMsgType.BINARY if self.binary else picows.WSMsgType.TEXT
 
-        class Reader(picows.WSListener):
+        class _WebsocketReader(Reader, picows.WSListener):
             def on_ws_connected(self, transport: Any) -> None:
                 self.transport = transport
-                self.give(list(outlet.backlog))
+                self.send(list(outlet.backlog))
                 outlet.readers.add(self)
 
             def on_ws_disconnected(self, transport: Any) -> None:
@@ -171,13 +245,13 @@ class WebsocketOutlet(FanOutlet):
                 if frame.msg_type == picows.WSMsgType.CLOSE:
                     transport.disconnect()
 
-            def give(self, items: Sequence[bytes]) -> int:
+            def waiting(self) -> float:
                 under = self.transport.underlying_transport
-                if under.is_closing() or under.get_write_buffer_size() > MOST_BUFFERED:
-                    return len(items)
+                return math.inf if under.is_closing() else under.get_write_buffer_size()
+
+            def send(self, items: Sequence[bytes]) -> None:
                 for item in items:
                     self.transport.send(kind, item)
-                return 0
 
         def admit(request: Any) -> Any:
             target = request.path.decode("latin-1") if isinstance(request.path, bytes) else str(request.path)
@@ -187,7 +261,7 @@ class WebsocketOutlet(FanOutlet):
             if len(self.readers) >= self.spec.max_connections:
                 self.refused += 1
                 return None
-            return Reader()
+            return _WebsocketReader()
 
         context = server_context(self.spec.tls, self.place.base)
         await picows.ws_create_server(admit, host, port, enable_auto_ping=True, ssl=context, max_frame_size=65536)

@@ -18,9 +18,12 @@ from streamsd.programs.flow import grpc_frames
 from streamsd.programs.flow.ends import Place
 from streamsd.programs.flow.life import Backoff
 from streamsd.programs.flow.outlet import Outlet
+from streamsd.programs.flow.parcels import Parcels
 
 _ON_THE_WAY = 200
 """Batches that may be unacknowledged: a receiver may acknowledge once an epoch only."""
+_BYTES_ON_THE_WAY = 16 * 1024 * 1024
+"""The same in bytes, but for a single batch that is longer."""
 
 
 class GrpcOutlet(Outlet):
@@ -38,7 +41,8 @@ class GrpcOutlet(Outlet):
         self._unacknowledged: OrderedDict[int, bytes] = OrderedDict()
         self._out: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._id = 0
-        self._waiting: list[bytes] = []
+        self._unacknowledged_bytes = 0
+        self._parcels = Parcels(spec.batch, grpc_frames.MOST_AT_ONCE)
         self._closed = threading.Event()
         self._call: Any = None
 
@@ -85,36 +89,39 @@ class GrpcOutlet(Outlet):
                 backoff.reset()
                 with self._lock:
                     while self._unacknowledged and next(iter(self._unacknowledged)) <= id:
-                        self._unacknowledged.popitem(last=False)
+                        _, data = self._unacknowledged.popitem(last=False)
+                        self._unacknowledged_bytes -= len(data)
         finally:
             out.put(None)
             call.cancel()
 
     def write(self, batch: Batch) -> None:
-        self._waiting += batch.items
-        while len(self._waiting) >= self._spec.batch:
-            self._send(self._waiting[: self._spec.batch])
-            del self._waiting[: self._spec.batch]
+        for parcel in self._parcels.put(batch.items):
+            self._send(parcel)
 
     def _send(self, messages: list[bytes]) -> None:
-        while len(self._unacknowledged) >= _ON_THE_WAY:
+        data = grpc_frames.batch(self._id + 1, messages)
+        while self._unacknowledged and not self._is_room(len(data)):
             self._place.life.pause(0.002)
         with self._lock:
             self._id += 1
-            data = grpc_frames.batch(self._id, messages)
             self._unacknowledged[self._id] = data
+            self._unacknowledged_bytes += len(data)
             self._out.put(data)
 
+    def _is_room(self, size: int) -> bool:
+        many = len(self._unacknowledged) >= _ON_THE_WAY
+        return not many and self._unacknowledged_bytes + size <= _BYTES_ON_THE_WAY
+
     def flush(self) -> Any:
-        if self._waiting:
-            self._send(self._waiting)
-            self._waiting = []
+        if self._parcels:
+            self._send(self._parcels.rest())
         while self._unacknowledged:
             self._place.life.pause(0.002)
         return None
 
     def figures(self) -> Mapping[str, JsonValue]:
-        return {"unconfirmed": len(self._unacknowledged)}
+        return {"unconfirmed": len(self._unacknowledged), "unconfirmed_bytes": self._unacknowledged_bytes}
 
     def close(self) -> None:
         self._closed.set()

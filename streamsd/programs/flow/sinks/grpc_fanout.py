@@ -12,10 +12,7 @@ import grpc  # type: ignore[import-untyped]  # it ships no types
 from streamsd.flow.spec.sinks import GrpcSink
 from streamsd.programs.flow import grpc_frames, grpc_server
 from streamsd.programs.flow.ends import Place
-from streamsd.programs.flow.sinks.fanout import MOST_BUFFERED, FanOutlet
-
-_MOST_AT_ONCE = 1024 * 1024
-"""Bytes in one batch, but for a single result that is longer: gRPC's clients refuse more than 4 MiB."""
+from streamsd.programs.flow.sinks.fanout import FanOutlet, Reader
 
 
 class GrpcFanOutlet(FanOutlet):
@@ -40,7 +37,7 @@ class GrpcFanOutlet(FanOutlet):
             self.refused += 1
             await grpc_server.refuse(context)
         reader = _Reader()
-        reader.give(list(self.backlog))
+        reader.send(list(self.backlog))
         self.readers.add(reader)
         try:
             # The client learns that it is in before there is a result.
@@ -60,8 +57,8 @@ class GrpcFanOutlet(FanOutlet):
         await self._server.stop(0.5)
 
 
-class _Reader:
-    """What waits for one subscriber. Everything here runs in the network's thread."""
+class _Reader(Reader):
+    """What waits for one subscriber."""
 
     def __init__(self) -> None:
         self._waiting: deque[bytes] = deque()
@@ -71,15 +68,18 @@ class _Reader:
         self._ended = False
         self._news = asyncio.Event()
 
-    def give(self, items: Sequence[bytes]) -> int:
-        """Returns how many were lost, because the reader is too slow."""
-        if self._bytes > MOST_BUFFERED:
-            self._lost += len(items)
-            return len(items)
+    def waiting(self) -> float:
+        return self._bytes
+
+    def send(self, items: Sequence[bytes]) -> None:
         self._waiting.extend(items)
         self._bytes += sum(map(len, items))
         self._news.set()
-        return 0
+
+    def give(self, items: Sequence[bytes], first: bool, most: float) -> int:
+        lost = super().give(items, first, most)
+        self._lost += lost
+        return lost
 
     def end(self) -> None:
         """Nothing more comes."""
@@ -95,7 +95,7 @@ class _Reader:
             await self._news.wait()
         messages = [self._waiting.popleft()]
         size = len(messages[0])
-        while self._waiting and len(messages) < most and size + len(self._waiting[0]) <= _MOST_AT_ONCE:
+        while self._waiting and len(messages) < most and size + len(self._waiting[0]) <= grpc_frames.MOST_AT_ONCE:
             messages.append(self._waiting.popleft())
             size += len(messages[-1])
         self._bytes -= size

@@ -18,6 +18,7 @@ from streamsd.programs.flow.ends import Place
 from streamsd.programs.flow.life import Backoff
 from streamsd.programs.flow.network import client_context
 from streamsd.programs.flow.outlet import Outlet
+from streamsd.programs.flow.parcels import Parcels
 
 _KINDS = {
     "json": "application/x-ndjson",
@@ -26,6 +27,8 @@ _KINDS = {
     "text": "text/plain",
     "raw": "application/octet-stream",
 }
+_MOST_BODY = 4 * 1024 * 1024
+"""Bytes of results in one request, but for a single result that is longer."""
 
 
 class HttpOutlet(Outlet):
@@ -39,7 +42,7 @@ class HttpOutlet(Outlet):
         self._url = urlsplit(spec.url)
         self._target = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
         self._connection: http.client.HTTPConnection | None = None
-        self._waiting: list[bytes] = []
+        self._parcels = Parcels(spec.batch, _MOST_BODY)
         self._requests = 0
         self._repeated = 0
 
@@ -47,15 +50,12 @@ class HttpOutlet(Outlet):
         pass
 
     def write(self, batch: Batch) -> None:
-        self._waiting += batch.items
-        while len(self._waiting) >= self._spec.batch:
-            self._send(self._waiting[: self._spec.batch])
-            del self._waiting[: self._spec.batch]
+        for parcel in self._parcels.put(batch.items):
+            self._send(parcel)
 
     def flush(self) -> Any:
-        if self._waiting:
-            self._send(self._waiting)
-            self._waiting = []
+        if self._parcels:
+            self._send(self._parcels.rest())
         return None
 
     def _send(self, items: Sequence[bytes]) -> None:

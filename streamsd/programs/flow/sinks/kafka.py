@@ -16,6 +16,9 @@ from streamsd.programs.flow.kafka_options import Complaints, options
 from streamsd.programs.flow.life import Backoff
 from streamsd.programs.flow.outlet import Outlet
 
+_MOST_KBYTES = 32 * 1024
+"""What may wait in librdkafka, which would keep a gigabyte as it comes."""
+
 
 class KafkaOutlet(Outlet):
     """`flush` returns when the brokers have acknowledged everything. What they refuse is produced again."""
@@ -37,6 +40,7 @@ class KafkaOutlet(Outlet):
                 "compression.type": spec.compression,
                 "message.max.bytes": spec.max_message.bytes,
                 "queue.buffering.max.messages": 200_000,
+                "queue.buffering.max.kbytes": max(_MOST_KBYTES, 2 * spec.max_message.bytes // 1024),
                 # Until the flow is told to stop: a message that timed out would be out of order.
                 "message.timeout.ms": 0,
                 # A call for each record that went well costs more than producing it.

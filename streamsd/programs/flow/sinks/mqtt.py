@@ -18,6 +18,8 @@ from streamsd.programs.flow.network import client_context
 from streamsd.programs.flow.outlet import Outlet
 
 _MOST_PENDING = 20_000
+_MOST_BYTES = 8 * 1024 * 1024
+"""Bytes after which everything is to be confirmed before more is published: paho keeps what is not."""
 
 
 class MqttOutlet(Outlet):
@@ -29,6 +31,7 @@ class MqttOutlet(Outlet):
         self._place = place
         self._sent = 0
         self._confirmed = 0
+        self._bytes = 0
         self._client: paho.Client | None = None
 
     def start(self, position: Any) -> None:
@@ -70,14 +73,18 @@ class MqttOutlet(Outlet):
         client, spec = self._client, self._spec
         assert client is not None
         for topic, payload in batch.items:
+            if self._bytes + len(payload) > _MOST_BYTES:
+                self.flush()
             while self._sent - self._confirmed >= _MOST_PENDING or (spec.qos == 0 and not client.is_connected()):
                 self._place.life.pause(0.01)
+            self._bytes += len(payload)
             client.publish(topic, payload, spec.qos, spec.retain)
             self._sent += 1
 
     def flush(self) -> Any:
         while self._confirmed < self._sent:
             self._place.life.pause(0.002)
+        self._bytes = 0
         return None
 
     def figures(self) -> Mapping[str, JsonValue]:

@@ -16,9 +16,12 @@ from streamsd.programs.flow.ends import Place
 from streamsd.programs.flow.life import Backoff
 from streamsd.programs.flow.nats_options import options
 from streamsd.programs.flow.outlet import Outlet
+from streamsd.programs.flow.parcels import Parcels
 
 _ERRORS = (OSError, nats.errors.Error, nats.js.errors.Error, asyncio.TimeoutError)
 _AT_ONCE = 500
+_MOST, _MOST_BYTES = 5000, 8 * 1024 * 1024
+"""Messages, and bytes, that wait to be published together."""
 
 
 class NatsOutlet(Outlet):
@@ -29,7 +32,7 @@ class NatsOutlet(Outlet):
         self._place = place
         self._client: Any = None
         self._stream: Any = None
-        self._waiting: list[Any] = []
+        self._parcels = Parcels(_MOST, _MOST_BYTES)
 
     def start(self, position: Any) -> None:
         backoff = Backoff(0.2, 5.0)
@@ -62,18 +65,18 @@ class NatsOutlet(Outlet):
                 return False
 
     def write(self, batch: Batch) -> None:
-        self._waiting += batch.items
-        if len(self._waiting) >= 5000:
-            self.flush()
+        for parcel in self._parcels.put(batch.items):
+            self._publish(parcel)
 
     def flush(self) -> Any:
-        backoff = Backoff(0.2, 5.0)
-        while self._waiting:
-            if self._try(self._send(self._waiting)):
-                self._waiting = []
-            else:
-                self._place.life.pause(backoff.next() or 0.1)
+        if self._parcels:
+            self._publish(self._parcels.rest())
         return None
+
+    def _publish(self, items: list[Any]) -> None:
+        backoff = Backoff(0.2, 5.0)
+        while not self._try(self._send(items)):
+            self._place.life.pause(backoff.next() or 0.1)
 
     async def _send(self, items: list[Any]) -> None:
         if self._stream is None:

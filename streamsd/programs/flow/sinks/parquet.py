@@ -24,11 +24,12 @@ from streamsd.flow.spec.sinks import FileSink
 from streamsd.flow.types import Base, TimeForm, Type
 from streamsd.programs.flow.life import Backoff, Life
 from streamsd.programs.flow.outlet import Outlet
+from streamsd.programs.flow.parcels import long_columns, size_of_rows
 
-_ROWS = 20_000
-"""Rows that are gathered in memory before they are written to the working file."""
-_GROUP = 128 * 1024
-"""Rows of a row group."""
+_ROWS, _BYTES = 20_000, 8 * 1024 * 1024
+"""Rows, and bytes of texts in them, that are gathered in memory before they are written to the working file."""
+_GROUP, _GROUP_BYTES = 128 * 1024, 64 * 1024 * 1024
+"""Rows of a row group, and bytes of them in memory."""
 _SIZE = 128 * 1024 * 1024
 """Bytes of a working file from which on the next is begun, where nothing is said."""
 
@@ -68,6 +69,8 @@ class ParquetOutlet(Outlet):
         self._life = life
         self._schema = pa.schema([pa.field(name, column_type(kind)) for name, kind in fields.items()])
         self._waiting: list[tuple[Any, ...]] = []
+        self._bytes = 0
+        self._long = long_columns(fields)
         self._number = 1
         self._fd = -1
         self._size = 0
@@ -132,7 +135,8 @@ class ParquetOutlet(Outlet):
 
     def write(self, batch: Batch) -> None:
         self._waiting += batch.items
-        if len(self._waiting) >= _ROWS:
+        self._bytes += size_of_rows(batch.items, self._long)
+        if len(self._waiting) >= _ROWS or self._bytes >= _BYTES:
             self._drain()
 
     def _drain(self) -> None:
@@ -144,7 +148,7 @@ class ParquetOutlet(Outlet):
         self._insist(lambda: self._append(block))
         self._size += len(block)
         self._written += len(self._waiting)
-        self._waiting = []
+        self._waiting, self._bytes = [], 0
 
     def _append(self, block: bytes) -> None:
         """At the known size: what a failed attempt left half written is written over."""
@@ -185,11 +189,13 @@ class ParquetOutlet(Outlet):
             pq.ParquetWriter(str(part), rows.schema, compression="zstd") as out,
         ):
             gathered: list[Any] = []
+            held = 0
             for batch in rows:
                 gathered.append(batch)
-                if sum(one.num_rows for one in gathered) >= _GROUP:
+                held += batch.nbytes
+                if held >= _GROUP_BYTES or sum(one.num_rows for one in gathered) >= _GROUP:
                     out.write_table(pa.Table.from_batches(gathered), row_group_size=_GROUP)
-                    gathered = []
+                    gathered, held = [], 0
             if gathered:
                 out.write_table(pa.Table.from_batches(gathered), row_group_size=_GROUP)
         with part.open("rb") as whole:

@@ -19,9 +19,11 @@ from streamsd.flow.spec.sinks import PostgresSink, SqliteSink
 from streamsd.flow.types import Base, TimeForm, Type
 from streamsd.programs.flow.life import Backoff, Life
 from streamsd.programs.flow.outlet import Outlet
+from streamsd.programs.flow.parcels import long_columns, size_of_rows
 
 SEQ = "streamsd_seq"
-_MOST_WAITING = 20_000
+_MOST_WAITING, _MOST_BYTES = 20_000, 8 * 1024 * 1024
+"""Rows, and bytes of texts in them, of one transaction."""
 
 
 class TableOutlet(Outlet):
@@ -38,6 +40,8 @@ class TableOutlet(Outlet):
         self._life = life
         self._seq = 0
         self._waiting: list[tuple[Any, ...]] = []
+        self._bytes = 0
+        self._long = long_columns(fields)
         self._written = 0
 
     @abstractmethod
@@ -77,7 +81,8 @@ class TableOutlet(Outlet):
 
     def write(self, batch: Batch) -> None:
         self._waiting += batch.items
-        if len(self._waiting) >= _MOST_WAITING:
+        self._bytes += size_of_rows(batch.items, self._long)
+        if len(self._waiting) >= _MOST_WAITING or self._bytes >= _MOST_BYTES:
             self._drain()
 
     def flush(self) -> Any:
@@ -105,7 +110,7 @@ class TableOutlet(Outlet):
         self._insist(put)
         self._seq = last
         self._written += len(rows)
-        self._waiting = []
+        self._waiting, self._bytes = [], 0
 
     def _insist(self, work: Any) -> None:
         backoff = Backoff(0.2, 10.0)

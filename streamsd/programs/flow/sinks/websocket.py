@@ -16,6 +16,7 @@ from streamsd.programs.flow.ends import Place
 from streamsd.programs.flow.life import Backoff
 from streamsd.programs.flow.network import client_context
 from streamsd.programs.flow.outlet import Outlet
+from streamsd.programs.flow.parcels import pieces
 
 _MOST_BUFFERED = 1024 * 1024
 """Bytes that may wait for the server; beyond, the flow waits."""
@@ -58,9 +59,10 @@ class WebsocketClientOutlet(Outlet):
             self._transport = None
 
     def write(self, batch: Batch) -> None:
-        while not self._handed_over(batch.items):
-            self._place.life.pause(0.02)
-        self._sent += batch.count
+        for _, items in pieces(batch.items):
+            while not self._handed_over(items):
+                self._place.life.pause(0.02)
+            self._sent += len(items)
 
     def _handed_over(self, items: Sequence[bytes]) -> bool:
         """Whether the connection's buffer took them; it is asked in the network's thread."""

@@ -18,11 +18,14 @@ from streamsd.programs.flow.intake import QueueIntake
 from streamsd.programs.flow.life import Backoff
 
 _ERRORS = (OSError, pika.exceptions.AMQPError)
+_BREATH = 1.0
+"""Seconds between two looks at the connection while nothing is wanted of it: it lives by heartbeats."""
 
 
 class AmqpIntake(QueueIntake):
     """A token is (the connection's number, delivery tag): tags of a lost connection mean nothing to the next one, and
-    the broker gives those messages again. The prefetch bounds what is in memory."""
+    the broker gives those messages again. While the inbox is full the connection is hardly read (a tenth of a megabyte
+    a second, so that it stays alive): the prefetch bounds what is on the way in messages alone."""
 
     def __init__(self, spec: AmqpSource, place: Place) -> None:
         super().__init__()
@@ -31,6 +34,8 @@ class AmqpIntake(QueueIntake):
         self._connection: Any = None
         self._channel: Any = None
         self._number = 0
+        self._room = threading.Event()
+        self.inbox.on_room = self._room.set
         self._closed = threading.Event()
 
     def start(self, position: Any) -> None:
@@ -65,7 +70,13 @@ class AmqpIntake(QueueIntake):
         self._connection, self._channel = connection, channel
         self.fault = ""
         backoff.reset()
-        channel.start_consuming()
+        while channel.is_open and not self._closed.is_set():
+            if self.inbox.full:
+                self._room.wait(_BREATH)
+                self._room.clear()
+                connection.process_data_events(0)
+            else:
+                connection.process_data_events(_BREATH)
 
     def acknowledge(self, tokens: list[Any]) -> None:
         number, tag = tokens[-1]

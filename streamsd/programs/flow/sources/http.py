@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import h11
@@ -19,6 +20,12 @@ from streamsd.programs.flow.network import address, server_context
 _LINES = ("application/x-ndjson", "application/jsonl", "application/json-lines", "text/csv", "text/plain")
 _PATIENCE = 60.0
 """Seconds a client may be silent within a request."""
+_SMALL = 64 * 1024
+"""Bytes of a body that any client may send at any time."""
+_MOST_BODIES = 64 * 1024 * 1024
+"""Bytes that larger bodies may come to while they are on the way; further ones are not read on until there is room."""
+_SLOWEST = 64 * 1024
+"""Bytes a second that a body must come with that others wait for."""
 
 
 class HttpIntake(QueueIntake):
@@ -32,6 +39,8 @@ class HttpIntake(QueueIntake):
         self.connections = 0
         self.refused = 0
         self.room = asyncio.Event()
+        self._bodies = 0
+        self._fewer = asyncio.Condition()
         self.inbox.on_room = lambda: place.network.soon(self.room.set)
 
     def start(self, position: Any) -> None:
@@ -62,6 +71,19 @@ class HttpIntake(QueueIntake):
         finally:
             self.connections -= 1
             writer.close()
+
+    @asynccontextmanager
+    async def large(self, size: int) -> AsyncIterator[None]:
+        """For a body of so many bytes: waits until there is room for it, and keeps it meanwhile."""
+        async with self._fewer:
+            await self._fewer.wait_for(lambda: not self._bodies or self._bodies + size <= _MOST_BODIES)
+            self._bodies += size
+        try:
+            yield
+        finally:
+            async with self._fewer:
+                self._bodies -= size
+                self._fewer.notify_all()
 
     def acknowledge(self, tokens: list[Any]) -> None:
         def answer() -> None:
@@ -117,22 +139,33 @@ class _Conversation:
         if refusal:
             await self._answer(*refusal, close=True)
             return
+        most = spec.max_body.bytes
+        said = headers.get("content-length", "")
+        size = min(int(said), most) if said.isdigit() else most
+        kind = headers.get("content-type", "").split(";")[0].strip().lower()
         body = bytearray()
-        while True:
+        whole = await self._body(body, min(_SMALL, most))
+        if whole is None:
+            async with self._intake.large(size):
+                async with asyncio.timeout(_PATIENCE + size / _SLOWEST):
+                    whole = await self._body(body, most)
+                token = await self._put(body, kind) if whole else None
+        else:
+            token = await self._put(body, kind) if whole else None
+        if whole is None:
+            await self._answer(413, f"a request has at most {most} bytes", close=True)
+        elif token is not None:
+            await self._taken(*token)
+
+    async def _body(self, body: bytearray, most: int) -> bool | None:
+        """Read on. Whether the body is whole; None when it is longer than `most`."""
+        while len(body) <= most:
             event = await self._next()
             if isinstance(event, h11.Data):
                 body += event.data
-                if len(body) > spec.max_body.bytes:
-                    await self._answer(413, f"a request has at most {spec.max_body.bytes} bytes", close=True)
-                    return
-            elif isinstance(event, h11.EndOfMessage):
-                break
             else:
-                return
-        kind = headers.get("content-type", "").split(";")[0].strip().lower()
-        data = bytes(body)
-        messages = [line for line in data.splitlines() if line.strip()] if kind in _LINES else [data] if data else []
-        await self._take(messages)
+                return isinstance(event, h11.EndOfMessage)
+        return None
 
     def _refusal(self, request: h11.Request, headers: Mapping[str, str]) -> tuple[int, str] | None:
         spec = self._intake.spec
@@ -146,8 +179,11 @@ class _Conversation:
                 return 401, "the token is missing or wrong"
         return None
 
-    async def _take(self, messages: list[bytes]) -> None:
-        intake = self._intake
+    async def _put(self, body: bytearray, kind: str) -> tuple[int, asyncio.Future[None] | None]:
+        """Hand the messages of a body over. Returns how many they are, and what is set when they are stored."""
+        intake, data = self._intake, bytes(body)
+        body.clear()
+        messages = [line for line in data.splitlines() if line.strip()] if kind in _LINES else [data] if data else []
         while intake.inbox.full:
             intake.room.clear()
             if not intake.inbox.full:
@@ -157,9 +193,12 @@ class _Conversation:
         token = asyncio.get_running_loop().create_future() if stored and messages else None
         if messages:
             intake.inbox.put(messages, [{"peer": self._peer}] * len(messages), token=token)
-        if token is not None:
-            await token
-        await self._answer(200 if stored else 202, "", taken=len(messages))
+        return len(messages), token
+
+    async def _taken(self, count: int, stored: asyncio.Future[None] | None) -> None:
+        if stored is not None:
+            await stored
+        await self._answer(200 if self._intake.spec.respond == "stored" else 202, "", taken=count)
 
     async def _answer(self, status: int, words: str, close: bool = False, taken: int | None = None) -> None:
         body = f'{{"accepted":{taken}}}\n'.encode() if taken is not None else words.encode() + b"\n"

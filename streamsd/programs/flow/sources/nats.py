@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,10 +16,12 @@ import nats.js.errors
 from streamsd.core.report import JsonValue
 from streamsd.flow.spec.sources import NatsSource
 from streamsd.programs.flow.ends import Place
-from streamsd.programs.flow.intake import Inbox, QueueIntake
+from streamsd.programs.flow.intake import MOST_AT_ONCE, Inbox, QueueIntake
 from streamsd.programs.flow.nats_options import options
 
 _FETCH = 1000
+_NOTHING_COMES = 2.0
+"""Seconds beyond the time of a request after which its answer is taken to be lost."""
 
 
 class NatsIntake(QueueIntake):
@@ -87,23 +90,47 @@ class NatsIntake(QueueIntake):
             filter_subject=spec.subject,
             deliver_policy=nats.js.api.DeliverPolicy.ALL,
         )
-        pull = await stream.pull_subscribe(spec.subject, durable=self._durable, stream=spec.stream, config=config)
+        await stream.pull_subscribe(spec.subject, durable=self._durable, stream=spec.stream, config=config)
+        wanted = await self._client.subscribe(self._client.new_inbox())
         while True:
             while self.inbox.full:
                 self._room.clear()
                 if self.inbox.full:
                     await self._room.wait()
+            # What is there; when there is nothing, the first that comes within a second.
+            messages = await self._pull(wanted, {"batch": _FETCH, "no_wait": True}, 0.0)
+            messages = messages or await self._pull(wanted, {"batch": 1}, 1.0)
+            if messages:
+                metas = [{"topic": m.subject} for m in messages]
+                self.inbox.put([m.data for m in messages], metas, token=[m.reply for m in messages])
+
+    async def _pull(self, wanted: Any, request: dict[str, Any], seconds: float) -> list[Any]:
+        """Ask for messages (NATS ADR-13), of together some megabytes: the library's own `fetch` counts messages only.
+        The server ends its answer with a message of status, unless it gave as many as were asked for."""
+        client, spec = self._client, self._spec
+        # One message must fit, whatever its size.
+        request["max_bytes"] = max(MOST_AT_ONCE, 2 * client.max_payload)
+        if seconds:
+            request["expires"] = int(seconds * 1e9)
+        next_ = f"$JS.API.CONSUMER.MSG.NEXT.{spec.stream}.{self._durable}"
+        await client.publish(next_, json.dumps(request).encode(), wanted.subject)
+        messages: list[Any] = []
+        while len(messages) < request["batch"]:
             try:
-                messages = await pull.fetch(_FETCH, timeout=1.0)
+                message = await wanted.next_msg(seconds + _NOTHING_COMES)
             except (TimeoutError, nats.errors.TimeoutError):
-                continue
-            self.inbox.put([m.data for m in messages], [{"topic": m.subject} for m in messages], token=messages)
+                break
+            if not message.reply:
+                _look_at(message.headers or {})
+                break
+            messages.append(message)
+        return messages
 
     def acknowledge(self, tokens: list[Any]) -> None:
         async def tell() -> None:
-            for messages in tokens:
-                for message in messages:
-                    await message.ack()
+            for replies in tokens:
+                for reply in replies:
+                    await self._client.publish(reply)
 
         self._place.network.spawn(tell())
 
@@ -116,3 +143,11 @@ class NatsIntake(QueueIntake):
         if client is not None and self._spec.stream is not None:
             # Acknowledgements that are on their way go out first.
             self._place.network.settle(client.flush(timeout=5))
+
+
+def _look_at(status: Mapping[str, str]) -> None:
+    """Whether the server's answer is at its end in order: nats.errors.Error where it is not."""
+    code, words = status.get("Status", ""), status.get("Description", "")
+    if code in ("404", "408") or (code == "409" and any(end in words for end in ("MaxBytes", "Batch Completed"))):
+        return
+    raise nats.errors.Error(f"the server answers {code} {words or 'that there is no such consumer'}")

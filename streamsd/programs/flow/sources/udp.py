@@ -12,7 +12,7 @@ from typing import Any
 
 from streamsd.core.report import JsonValue
 from streamsd.flow.spec.sources import UdpSource
-from streamsd.programs.flow.intake import Lines, QueueIntake
+from streamsd.programs.flow.intake import MOST_AT_ONCE, Lines, QueueIntake
 from streamsd.programs.flow.network import address
 
 
@@ -53,11 +53,13 @@ class UdpIntake(QueueIntake):
         """Everything that is there, as one batch."""
         lines: list[bytes] = []
         metas: list[Any] = []
-        while len(lines) < 5000:
+        size = 0
+        while len(lines) < 5000 and size < MOST_AT_ONCE:
             try:
                 data, peer = receiver.recvfrom(65535)
             except BlockingIOError:
                 break
+            size += len(data)
             found = [data] if self._whole else [line for line in data.splitlines() if line]
             lines += found
             metas += [{"peer": f"{peer[0]}:{peer[1]}"}] * len(found)
