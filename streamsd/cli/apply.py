@@ -5,14 +5,11 @@ from __future__ import annotations
 import getpass
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from streamsd.cli.client import UNANSWERED, resource_path
 from streamsd.cli.command import Session, command
 from streamsd.cli.failure import Exit, Failure
 from streamsd.cli.render import plan_lines, show_diagnostics
@@ -40,7 +37,7 @@ if TYPE_CHECKING:
     "--reset-state",
     multiple=True,
     metavar="NAME",
-    help="Let the flow NAME begin with an empty state, if its stored one does not fit the change.",
+    help="Let the resource NAME begin with an empty state, if its stored one does not fit the change.",
 )
 def apply(
     session: Session,
@@ -64,19 +61,20 @@ def apply(
         request["allow_interrupt"] = True
     if planfile:
         request["plan"] = _saved(planfile)
-    with _letting_go(session, reset_state):
-        answer: ApplyAnswer
-        if rollback_on_failure:
-            # answered when all is settled: what changes meanwhile is shown beside it
-            answer = show_while(session, lambda: session.client.post("/v1/apply", request))
-        else:
-            answer = session.client.post("/v1/apply", request)
-        if not answer["accepted"]:
-            raise Failure(
-                "the profile was refused; nothing was changed",
-                code="invalid-profile",
-                diagnostics=answer["plan"]["diagnostics"],
-            )
+    if reset_state:
+        request["reset_state"] = list(reset_state)
+    answer: ApplyAnswer
+    if rollback_on_failure:
+        # answered when all is settled: what changes meanwhile is shown beside it
+        answer = show_while(session, lambda: session.client.post("/v1/apply", request))
+    else:
+        answer = session.client.post("/v1/apply", request)
+    if not answer["accepted"]:
+        raise Failure(
+            "the profile was refused; nothing was changed",
+            code="invalid-profile",
+            diagnostics=answer["plan"]["diagnostics"],
+        )
     if not session.json:
         show_diagnostics(answer["plan"]["diagnostics"])
         click.echo("\n".join(plan_lines(answer["plan"])))
@@ -96,25 +94,6 @@ def apply(
     else:
         click.echo(result.sentence, err=result.exit is not Exit.OK)
     return result.exit
-
-
-@contextmanager
-def _letting_go(session: Session, flows: Sequence[str]) -> Iterator[None]:
-    """Around an apply that may let these flows' states go: where it is refused, they are kept. Where it is not known
-    what became of it (nobody answered to the end), it may have been accepted, and is left so."""
-    marked: list[str] = []
-    try:
-        for name in flows:
-            path = f"{resource_path(f'Flow/{name}')}/operations"
-            session.client.post(f"{path}/reset", {})
-            marked.append(path)
-        yield
-    except Failure as fault:
-        if fault.code not in UNANSWERED:
-            for path in marked:
-                with suppress(Failure):  # what is told is why it was refused
-                    session.client.post(f"{path}/keep", {})
-        raise
 
 
 def _saved(planfile: Path) -> PlanAnswer:

@@ -17,9 +17,6 @@ from streamsd.cli.failure import Failure
 from streamsd.core.settings import Settings
 from streamsd.core.unix_socket import within_reach
 
-UNANSWERED = ("daemon-silent", "daemon-gone", "bad-answer")
-"""The codes of failures that leave open what became of the request."""
-
 Query = Mapping[str, str | int | None]
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from streamsd.cli.obs_instance import INSTANCE, instance_address
 from streamsd.cli.profile_words import in_own_words
 from streamsd.core.diagnostics import dotted
 from streamsd.core.secret import UNREFERENCED, Secret
+
+if TYPE_CHECKING:
+    from streamsd.drivers.obs.profile_directory import ProfileFiles
 
 Json = dict[str, Any]
 
@@ -127,11 +130,9 @@ class _Keeping:
 
 def _of_file(file: Path, directory: Path | None, name: str, keeping: _Keeping) -> Json:
     from streamsd.drivers.obs.collection_file import studio_of
-    from streamsd.drivers.obs.importing import Declared, scenes_of
     from streamsd.drivers.obs.profile_directory import ProfileFiles, profile_beside, read_profile
-    from streamsd.drivers.obs.recognize import Surroundings
     from streamsd.kinds.obs.held import held_in_files
-    from streamsd.kinds.obs.importing import instance_of
+    from streamsd.kinds.obs.imported import profile_of_files
 
     try:
         data = json.loads(file.read_text())
@@ -152,27 +153,19 @@ def _of_file(file: Path, directory: Path | None, name: str, keeping: _Keeping) -
         keeping.notes.append("no OBS profile is beside the collection: encoders and outputs are OBS's defaults")
     held = held_in_files(studio, str(data.get("name", file.stem)), files)
     _note_service(held.service, keeping)
-    around = Surroundings()
-    scenes = scenes_of(studio, around, Declared())
-    obs = instance_of(
-        held, scenes, around, lambda what: keeping.reference(f"{name}-stream-{what}", files.secrets.get(what))
-    )
-    return {"version": 1, "obs": {name: obs}, "scenes": dict(scenes.scenes)}
+    return profile_of_files(name, held, _stream_secret(name, files, keeping))
 
 
 def _of_instance(session: Session, address: str, name: str | None, keeping: _Keeping) -> Json:
-    from streamsd.drivers.obs.importing import Declared, reached, scenes_of
     from streamsd.drivers.obs.profile_directory import ProfileFiles, read_profile
-    from streamsd.drivers.obs.recognize import Surroundings
     from streamsd.kinds.obs.held import held_by
-    from streamsd.kinds.obs.importing import instance_of
+    from streamsd.kinds.obs.imported import declares_stream, profile_of_instance
 
     client = session.client
     read = client.post(f"{resource_path(address)}/operations/read", {})
-    profile: Json = client.get("/v1/declared")
+    declared: Json = client.get("/v1/declared")
     resources = client.get("/v1/status")["resources"]
     own = address.partition("/")[2]
-    said: Json = profile["obs"].pop(own)
     files = ProfileFiles("")
     if read["directory"]:
         try:
@@ -180,34 +173,17 @@ def _of_instance(session: Session, address: str, name: str | None, keeping: _Kee
         except (OSError, ValueError) as fault:
             keeping.notes.append(f"what only OBS's own files say is left out: {fault}")
     held = held_by(read, files)
-    if "stream" not in said:
+    if not declares_stream(declared, own):
         _note_service(held.service, keeping)
-    around = Surroundings(
-        displays=_observed(resources, "Display", "display"),
-        devices=_observed(resources, "Audio", "monitor"),
-        defaults=read["defaults"],
+    secret = _stream_secret(own, files, keeping)
+    whole: Json = _with_references(
+        profile_of_instance(own, name or own, held, read, declared, resources, secret), keeping
     )
-    differing = frozenset(read["differing"])
-    listed = said["scenes"] if "scenes" in said else said["collections"].get(held.collection, [])
-    declared = Declared(
-        sources=said.get("sources", {}),
-        scenes=profile.get("scenes", {}),
-        loaded=reached(listed, profile.get("scenes", {})),
-        differing=differing,
-    )
-    scenes = scenes_of(held.studio, around, declared)
-
-    def secret(what: str) -> str:
-        return keeping.reference(f"{own}-stream-{what}", files.secrets.get(what))
-
-    for what in ("key", "password"):
-        if said.get("stream", {}).get(what) == UNREFERENCED:
-            said = {**said, "stream": {**said["stream"], what: secret(what)}}
-    obs = instance_of(held, scenes, around, secret, said, differing)
-    profile["obs"][name or own] = obs
-    profile["scenes"] = dict(scenes.scenes)
-    whole: Json = _with_references(profile, keeping)
     return whole
+
+
+def _stream_secret(name: str, files: ProfileFiles, keeping: _Keeping) -> Callable[[str], str]:
+    return lambda what: keeping.reference(f"{name}-stream-{what}", files.secrets.get(what))
 
 
 def _directory_of(profile: Path) -> Path:
@@ -220,11 +196,6 @@ def _note_service(service: Json | None, keeping: _Keeping) -> None:
         keeping.notes.append(
             f"it streams to {known} by OBS's own list, which a profile cannot say: `stream` is left out"
         )
-
-
-def _observed(resources: list[Json], kind: str, key: str) -> dict[str, str]:
-    """What is observed of each resource of a kind, to its name."""
-    return {r["observed"][key]: r["name"] for r in resources if r["kind"] == kind and key in r["observed"]}
 
 
 def _with_references(value: Any, keeping: _Keeping, path: tuple[str, ...] = ()) -> Any:

@@ -229,6 +229,15 @@ class Kind(ABC, Generic[SpecT]):
         """Carry out an operator's command. OperationFault when it is unknown or fails."""
         raise OperationFault(f"{self.name} has no operations")
 
+    def let_state_go(self, resource: Resource[SpecT], compiled: Compiled) -> str:
+        """Let the state that the resource has stored go, should what it is declared as next be nothing that it fits;
+        its own check asks no more for it then. Returns what comes of that, in words for a plan; empty: a resource of
+        this kind stores none. Quick; OSError when it cannot be written down."""
+        return ""
+
+    def keep_state(self, resource: Resource[SpecT], compiled: Compiled) -> None:
+        """What `let_state_go` allowed is taken back: the apply that asked for it was refused."""
+
 
 class OperationFault(Exception):
     """An operator's command that could not be carried out. `conflict`: not as things are now."""

@@ -31,6 +31,7 @@ from streamsd.core.runtime import ProcessState, Runtime, RuntimeFault
 from streamsd.core.service import Refused
 from streamsd.core.settings import Settings
 from streamsd.daemon.eventlog import EventLog
+from streamsd.daemon.letting_go import letting_go
 from streamsd.daemon.profile import Candidate, Profiles
 from streamsd.document.envelope import declared, envelope
 from streamsd.engine.desired import Desired, Generation
@@ -185,20 +186,25 @@ class DaemonService:
             return answer
 
     async def _apply(self, request: ApplyRequest) -> ApplyAnswer:
-        candidate = await self._read()
-        self._last_read = candidate.loaded.revision
-        self.files_changed(candidate.loaded.files)
-        if candidate.generation is None:
-            self._refuse(candidate)
-        assert candidate.generation is not None
-        planned = request.get("plan")
-        if planned is not None:
-            self._fresh(planned, candidate.generation)
-        await self._reconciler.acquaint()
-        plan = self._reconciler.preview(candidate.generation)
-        if not request.get("allow_interrupt"):
-            self._guard(plan)
+        accepted = self._reconciler.world.generation.resources
+        with letting_go(request.get("reset_state", ()), accepted, self._registry) as let_go:
+            candidate = await self._read()
+            self._last_read = candidate.loaded.revision
+            self.files_changed(candidate.loaded.files)
+            if candidate.generation is None:
+                self._refuse(candidate)
+            assert candidate.generation is not None
+            planned = request.get("plan")
+            if planned is not None:
+                self._fresh(planned, candidate.generation)
+            await self._reconciler.acquaint()
+            plan = self._reconciler.preview(candidate.generation)
+            if not request.get("allow_interrupt"):
+                self._guard(plan)
         answer = self._plan_answer(candidate, plan)
+        for action in answer["actions"]:
+            if words := let_go.get(Address.parse(action["address"])):
+                action["cause"] += f"; {words}"
         self._accept(candidate)
         return {"accepted": True, "generation": self._reconciler.world.generation.number, "plan": answer}
 

@@ -47,8 +47,6 @@ _OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "tap": ("place", "count", "seconds"),
     "dead": ("count",),
     "replay": (),
-    "reset": (),
-    "keep": (),
 }
 _OBSERVED = (
     "sources",
@@ -175,22 +173,13 @@ class FlowKind(Kind[FlowSpec]):
         self, resource: Resource[FlowSpec], compiled: Compiled, operation: str, arguments: Mapping[str, JsonValue]
     ) -> JsonValue:
         """`tap` (place, count, seconds): the next messages there and their rate. `dead` (count): dead letters by
-        reason, and the newest. `replay`: process dead letters once more. `reset`: let the stored state go, should the
-        next profile be one that it does not fit; `keep`: take that back."""
+        reason, and the newest. `replay`: process dead letters once more."""
         if operation not in _OPERATIONS:
             raise OperationFault(f"a flow knows no operation {operation!r}; it knows {', '.join(_OPERATIONS)}")
         unknown = [name for name in arguments if name not in _OPERATIONS[operation]]
         if unknown:
             taken = ", ".join(_OPERATIONS[operation]) or "no arguments"
             raise OperationFault(f"{operation} takes {taken}, not {unknown[0]!r}")
-        generation = _of(compiled).state / f"generation-{resource.spec.recovery.generation}"
-        if operation == "reset":
-            if generation.is_dir():
-                allow_reset(generation)
-            return {"reset": generation.is_dir()}
-        if operation == "keep":
-            keep_state(generation)
-            return {"reset": False}
         try:
             answer = await asyncio.to_thread(ask, _of(compiled).control, {"do": operation, **arguments}, 100.0)
         except (OSError, ValueError) as fault:
@@ -200,6 +189,15 @@ class FlowKind(Kind[FlowSpec]):
         told: dict[str, JsonValue] = answer
         return told
 
+    def let_state_go(self, resource: Resource[FlowSpec], compiled: Compiled) -> str:
+        stored = _stored(resource, compiled)
+        if stored.is_dir():
+            allow_reset(stored)
+        return "begins with an empty state, where the stored one does not fit"
+
+    def keep_state(self, resource: Resource[FlowSpec], compiled: Compiled) -> None:
+        keep_state(_stored(resource, compiled))
+
 
 def _places(address: Address, context: Context) -> Places:
     return Places(context.directory(address), context.state_directory(address))
@@ -208,6 +206,11 @@ def _places(address: Address, context: Context) -> Places:
 def _of(compiled: Compiled) -> Places:
     assert isinstance(compiled.exports, Places)
     return compiled.exports
+
+
+def _stored(resource: Resource[FlowSpec], compiled: Compiled) -> Path:
+    """Where the state of its generation is."""
+    return _of(compiled).state / f"generation-{resource.spec.recovery.generation}"
 
 
 def _around(spec: FlowSpec, context: Context) -> Iterator[str]:

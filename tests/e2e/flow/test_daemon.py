@@ -142,4 +142,5 @@ def test_a_window_is_changed_when_its_state_is_let_go_on_purpose(host: Host) -> 
     assert "does not fit" in host.cli("apply").stderr
     applied = host.cli("apply", "--reset-state", "counts")
     assert applied.returncode == 0, applied.stderr
+    assert "begins with an empty state" in applied.stdout
     host.until(lambda: any(row["n"] == 20 for row in rows(host)), "windows of the new size")
