@@ -131,7 +131,8 @@ class KafkaSource(Part):
     """With `group`: how long after the last sign of life of a member the others take its partitions over. Brokers
     allow 6 seconds to 30 minutes."""
     start: Literal["earliest", "latest"] = "earliest"
-    """Where a partition is begun that no offset is known of."""
+    """Where a partition is begun that no offset is known of. One that is added to a topic later is read from its
+    beginning."""
     login: Login | None = None
     """SASL account and password."""
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"

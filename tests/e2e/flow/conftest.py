@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.flow import certificates, kafka_broker
+from tests.e2e.flow.certificates import Certificates
 from tests.e2e.flow.processes import Flow
-from tests.programs_needed import need_bytewax
+from tests.programs_needed import need_bytewax, need_module
 
 
 @pytest.fixture(params=["bytewax", "own-loop"])
@@ -32,3 +34,15 @@ def flow(tmp_path: Path) -> Iterator[Callable[..., Flow]]:
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return certificates.make(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory, made: Certificates) -> Iterator[kafka_broker.Kafka]:
+    need_module("confluent_kafka")
+    with kafka_broker.kafka(tmp_path_factory.mktemp("kafka"), made) as broker:
+        yield broker

@@ -5,29 +5,15 @@ from __future__ import annotations
 import json
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.flow import certificates, kafka_broker
-from tests.e2e.flow.certificates import Certificates
+from tests.e2e.flow import kafka_broker
 from tests.e2e.flow.processes import Flow, free_port, until
-from tests.programs_needed import need_module
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 FAST = {"epoch": "150ms"}
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return certificates.make(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(scope="module")
-def kafka(tmp_path_factory: pytest.TempPathFactory, made: Certificates) -> Iterator[kafka_broker.Kafka]:
-    need_module("confluent_kafka")
-    with kafka_broker.kafka(tmp_path_factory.mktemp("kafka"), made) as broker:
-        yield broker
 
 
 def produced(kafka: kafka_broker.Kafka, topic: str, count: int) -> None:

@@ -59,8 +59,12 @@ class Reader:
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
         self.now = 1000.0
-        self.gaps = Gaps(lambda: self.now)
+        self.gaps = Gaps(self._gone, lambda: self.now)
         self.read: list[int] = []
+        self.gone: list[tuple[str, int, int]] = []
+
+    def _gone(self, name: str, wanted: int, oldest: int) -> None:
+        self.gone.append((name, wanted, oldest))
 
     def turn(self, most: int = 10, lost: Sequence[int] = ()) -> None:
         records = self.partition.consume(most, lost)
@@ -117,6 +121,7 @@ def test_what_was_deleted_for_its_age_is_not_sought_and_a_broker_without_time_is
     reader.turn()
     assert reader.read[10:] == list(range(30, 40))
     assert not partition.sought
+    assert reader.gone == [("t/0", 10, 30)], "it is told"
 
     partition.away = True
     reader.turn(lost=[42])

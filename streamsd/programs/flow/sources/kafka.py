@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from streamsd.core.report import JsonValue
 from streamsd.flow.pipeline import Chunk
@@ -17,6 +17,7 @@ from streamsd.programs.flow.ends import Place
 from streamsd.programs.flow.intake import MOST_AT_ONCE, Intake
 from streamsd.programs.flow.kafka_options import Complaints, options
 from streamsd.programs.flow.life import Backoff
+from streamsd.programs.flow.sources.kafka_astray import Astray
 from streamsd.programs.flow.sources.kafka_gaps import Gaps
 
 _LOOK = 30.0
@@ -42,7 +43,8 @@ class KafkaIntake(Intake):
         """The same when the newest position was taken."""
         self.committed: dict[str, int] = {}
         self._at_once = 1000
-        self.gaps = Gaps()
+        self.astray = Astray()
+        self.gaps = Gaps(self.astray.gone)
         self.complaints = Complaints(spec.brokers, self.gaps.trouble)
 
     def connect(self, group: str, more: Mapping[str, object]) -> None:
@@ -53,7 +55,8 @@ class KafkaIntake(Intake):
                 **options(spec.brokers, spec.login, spec.mechanism, spec.tls, self.place.base),
                 "group.id": group,
                 "enable.auto.commit": False,
-                "auto.offset.reset": spec.start,
+                # What is done about it is `Astray`'s.
+                "auto.offset.reset": "error",
                 "queued.max.messages.kbytes": 65536,
                 "fetch.wait.max.ms": 50,
                 # After its queue was full librdkafka waits, for a second as it comes: a topic of 93-byte records was
@@ -79,13 +82,14 @@ class KafkaIntake(Intake):
         for record in found:
             error = record.error()
             if error is not None:
-                self.fault = error.str()
+                self._complained(record, error)
                 continue
             at = (record.topic(), record.partition())
             if at in by_partition:
                 by_partition[at].append(record)
             else:
                 by_partition[at] = [record]
+        self._settle()
         chunks = []
         for (topic, number), records in by_partition.items():
             name = f"{topic}/{number}"
@@ -101,6 +105,23 @@ class KafkaIntake(Intake):
         elif self.complaints.lost:
             self.fault = self.complaints.lost
         return chunks
+
+    def _complained(self, record: Any, error: Any) -> None:
+        if error.code() != KafkaError._AUTO_OFFSET_RESET:
+            self.fault = error.str()
+            return
+        name = f"{record.topic()}/{record.partition()}"
+        self.astray.add(name, self.offsets.get(name, record.offset()))
+
+    def _settle(self) -> None:
+        try:
+            self.offsets |= self.astray.settle(self.consumer, self.assigned, self.begins)
+        except KafkaException as fault:
+            self.fault = f"{','.join(self.spec.brokers)}: {words(fault)}"
+
+    def begins(self, name: str, oldest: int, newest: int) -> int:
+        """Where a partition is begun that no offset is known of."""
+        return newest if self.spec.start == "latest" else oldest
 
     def begin(self, topic: str, number: int) -> int | None:
         """The offset of the first record of a partition, where it is known beforehand."""
@@ -128,7 +149,8 @@ class KafkaIntake(Intake):
 
     def figures(self) -> Mapping[str, JsonValue]:
         told: dict[str, JsonValue] = {"partitions": len(self.assigned), "offsets": dict(self.offsets)}
-        return told | ({"read_again": self.gaps.mended} if self.gaps.mended else {})
+        told |= {"read_again": self.gaps.mended} if self.gaps.mended else {}
+        return told | ({"deleted_unread": self.astray.deleted} if self.astray.deleted else {})
 
     def left(self) -> int | None:
         """As far as the brokers told with the last records: the newest offset of each partition."""
@@ -159,11 +181,14 @@ class KafkaWholeIntake(KafkaIntake):
         super().__init__(spec, place)
         self._mine = mine
         self._looked: float | None = None
+        self._anew = True
+        """Nothing was read before."""
         self._backoff = Backoff(0.2, 10.0)
         self._next_try = 0.0
 
     def start(self, position: Any) -> None:
         self.offsets = dict(position or {})
+        self._anew = not self.offsets
         self.connect(f"streamsd.{self.place.name}", {})
 
     def look(self) -> None:
@@ -171,21 +196,19 @@ class KafkaWholeIntake(KafkaIntake):
         look = _LOOK_LOST if self.complaints.lost else _LOOK
         if now < self._next_try or (self._looked is not None and now - self._looked < look):
             return
+        first = self._looked is None
         try:
             found = self._partitions()
+            fresh = [part for part in found if name_of(part) not in self.assigned and self._mine(name_of(part))]
+            for part in fresh:
+                part.offset = self._offset(part, first)
         except KafkaException as fault:
             self.consumer.poll(0)  # what it has to complain of is told in calls like this one
-            self.fault = self.complaints.lost or f"{','.join(self.spec.brokers)}: {fault.args[0].str()}"
+            self.fault = self.complaints.lost or f"{','.join(self.spec.brokers)}: {words(fault)}"
             self._next_try = now + (self._backoff.next() or 0.2)
             return
-        first, self._looked = self._looked is None, now
+        self._looked = now
         self._backoff.reset()
-        fresh = [part for part in found if name_of(part) not in self.assigned and self._mine(name_of(part))]
-        for part in fresh:
-            known = self.offsets.get(name_of(part))
-            # A partition that came later is read from its beginning: nothing of it was seen.
-            begin = OFFSET_END if self.spec.start == "latest" and first else OFFSET_BEGINNING
-            part.offset = known if known is not None else begin
         if fresh:
             if self.assigned:
                 self.consumer.incremental_assign(fresh)
@@ -193,6 +216,17 @@ class KafkaWholeIntake(KafkaIntake):
                 self.consumer.assign(fresh)
             self.assigned |= {name_of(part): part for part in fresh}
         self.mended()
+
+    def _offset(self, part: TopicPartition, first: bool) -> int:
+        """Where a partition is begun. One that came later is read from its beginning: nothing of it was seen."""
+        name = name_of(part)
+        if name not in self.offsets and first and self._anew and self.spec.start == "latest":
+            found = self.consumer.get_watermark_offsets(part, timeout=_TIMEOUT, cached=False)
+            if found is None:
+                raise KafkaException(f"{name}: its offsets are not known")
+            # Kept from now on: what comes while the flow is away, to a partition that had nothing yet, counts.
+            self.offsets[name] = found[1]
+        return self.offsets.get(name, OFFSET_BEGINNING)
 
     def _partitions(self) -> list[TopicPartition]:
         made = []
@@ -205,6 +239,12 @@ class KafkaWholeIntake(KafkaIntake):
 
     def partitions(self) -> Sequence[str] | None:
         return None if self._looked is None else list(self.assigned)
+
+
+def words(fault: KafkaException) -> str:
+    """What a call says was wrong."""
+    told = fault.args[0]
+    return str(told.str() if isinstance(told, KafkaError) else told)
 
 
 def name_of(part: TopicPartition) -> str:

@@ -28,7 +28,10 @@ _TIMEOUT = 2.0
 class Gaps:
     """Of one consumer. `own`: gaps that were there the second time too, `mended`: those that were not."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, gone: Callable[[str, int, int], None], clock: Callable[[], float] = time.monotonic) -> None:
+        """`gone` hears of records that were deleted before they were read: the partition, and the offsets that came
+        next and that is the oldest now."""
+        self._gone = gone
         self._clock = clock
         self._asked: dict[str, int] = {}
         """The offset that a partition is read again from."""
@@ -76,9 +79,8 @@ class Gaps:
         with suppress(KafkaException):
             oldest, _ = consumer.get_watermark_offsets(part, timeout=_TIMEOUT) or (wanted, 0)
             if oldest > wanted:
-                return (
-                    True  # deleted for its age: sought there, it would go on from the topic's end, if that is its start
-                )
+                self._gone(name, wanted, min(oldest, record.offset()))
+                return True
             consumer.seek(part)
             self._asked[name] = wanted
         return False

@@ -11,10 +11,12 @@ from confluent_kafka import KafkaException, TopicPartition
 from streamsd.core.report import JsonValue
 from streamsd.flow.spec.sources import KafkaSource
 from streamsd.programs.flow.ends import Place
-from streamsd.programs.flow.sources.kafka import KafkaIntake, name_of
+from streamsd.programs.flow.sources.kafka import KafkaIntake, name_of, words
 
 _ASK = 5.0
 """Seconds between two looks whether a broker, and the topics, are there, while something is wrong."""
+_LOOK = 30.0
+"""The same while all is well; also until partitions that were added are read."""
 _TIMEOUT = 1.0
 
 
@@ -40,6 +42,7 @@ class KafkaGroupIntake(KafkaIntake):
         more = {
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": round(spec.session_timeout.seconds * 1000),
+            "topic.metadata.refresh.interval.ms": round(_LOOK * 1000),
             "heartbeat.interval.ms": round(spec.session_timeout.seconds * 1000 / 4),
         }
         self.connect(spec.group, more)
@@ -48,12 +51,13 @@ class KafkaGroupIntake(KafkaIntake):
         )
 
     def look(self) -> None:
-        """Until it has joined, and when something is wrong: what it is. librdkafka tells nobody that it cannot find a
-        coordinator."""
+        """What is wrong, more often when something is, and until it has joined. librdkafka tells nobody that it cannot
+        find a coordinator, or that a topic was deleted."""
         now = time.monotonic()
-        if (self._joined and not self.fault) or now < self._next_look:
+        well = self._joined and not self.fault
+        if now < self._next_look - (0.0 if well else _LOOK - _ASK):
             return
-        self._next_look = now + _ASK
+        self._next_look = now + _LOOK
         try:
             for topic in self.spec.topics:
                 error = self.consumer.list_topics(topic, timeout=_TIMEOUT).topics[topic].error
@@ -61,7 +65,7 @@ class KafkaGroupIntake(KafkaIntake):
                     raise KafkaException(error)
         except KafkaException as fault:
             self._away = True
-            self.fault = self.complaints.lost or f"{','.join(self.spec.brokers)}: {fault.args[0].str()}"
+            self.fault = self.complaints.lost or f"{','.join(self.spec.brokers)}: {words(fault)}"
             return
         if self._joined or self._away:  # else the group has something against us, which stays true
             self._away = False
@@ -88,6 +92,17 @@ class KafkaGroupIntake(KafkaIntake):
         except KafkaException:
             return None
         return found.offset if found.offset >= 0 else None
+
+    def begins(self, name: str, oldest: int, newest: int) -> int:
+        """A partition that was added to a topic that the group has read before is read from its beginning, also by
+        those who begin at the end: nothing of it was seen."""
+        if self.spec.start == "latest":
+            topic, _, _ = name.rpartition("/")
+            told = self.consumer.list_topics(topic, timeout=_TIMEOUT).topics[topic]
+            others = [TopicPartition(topic, number) for number in told.partitions]
+            if not any(part.offset >= 0 for part in self.consumer.committed(others, timeout=_TIMEOUT)):
+                return newest
+        return oldest
 
     def position(self) -> Any:
         super().position()
