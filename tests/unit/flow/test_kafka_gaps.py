@@ -131,3 +131,19 @@ def test_what_was_deleted_for_its_age_is_not_sought_and_a_broker_without_time_is
     for _ in range(6):
         reader.turn()
     assert reader.read[10:] == list(range(30, 60))
+
+
+def test_many_gaps_are_asked_for_at_once_while_a_broker_is_suspected() -> None:
+    """Of a topic of transactions, which has a gap behind each: not once for every one of them."""
+    partition = Partition(range(0, 400, 2))
+    reader = Reader(partition)
+    reader.gaps.trouble()
+    for _ in range(60):
+        reader.turn(20)
+    assert reader.read == partition.offsets
+    assert len(partition.sought) <= 2 * len(partition.offsets) / 20, "a batch, and what is between two"
+    partition.offsets += range(400, 480, 2)
+    reader.turn(20, lost=[404, 420])
+    for _ in range(20):
+        reader.turn(20)
+    assert reader.read == partition.offsets, "what is lost among them is still missed"
