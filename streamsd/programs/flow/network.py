@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
 from streamsd.flow.spec.words import Tls
+from streamsd.programs.flow.telling import log
 
 T = TypeVar("T")
 
@@ -27,6 +28,7 @@ class Network:
         with self._lock:
             if self._loop is None:
                 loop = asyncio.new_event_loop()
+                loop.set_exception_handler(_told)
                 threading.Thread(target=loop.run_forever, name="network", daemon=True).start()
                 self._loop = loop
             return self._loop
@@ -48,6 +50,14 @@ class Network:
     def soon(self, function: Any, *arguments: Any) -> None:
         """Call a function in the loop's thread."""
         self.loop.call_soon_threadsafe(function, *arguments)
+
+
+def _told(loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """One line of what asyncio would print a traceback of: handshakes that failed, such as those of a port scan."""
+    fault = context.get("exception")
+    if isinstance(fault, type):
+        fault = fault()  # picows gives the class alone
+    log("network-fault", message=str(context.get("message", "")), error=f"{type(fault).__name__}: {fault}".rstrip(": "))
 
 
 def address(listen: str) -> tuple[str, int]:

@@ -105,6 +105,7 @@ class _Conversation:
         self._reader = reader
         self._writer = writer
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=64 * 1024)
+        self._method = b""
         peer = writer.get_extra_info("peername")
         self._peer = f"{peer[0]}:{peer[1]}" if peer else ""
 
@@ -134,6 +135,7 @@ class _Conversation:
 
     async def _request(self, request: h11.Request) -> None:
         spec = self._intake.spec
+        self._method = request.method
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
         refusal = self._refusal(request, headers)
         if refusal:
@@ -173,6 +175,11 @@ class _Conversation:
             return 404, "no such path"
         if request.method not in (b"POST", b"PUT"):
             return 405, "send messages with POST"
+        if "transfer-encoding" in headers and "content-length" in headers:
+            # RFC 9112, 6.3: who stands before us may have taken the other one for the length.
+            return 400, "a request has one of transfer-encoding and content-length"
+        if headers.get("content-encoding", "identity").strip().lower() != "identity":
+            return 415, "send messages as they are, without a content-encoding"
         if spec.token is not None:
             given = headers.get("authorization", "")
             if not hmac.compare_digest(given.encode(), f"Bearer {spec.token.reveal()}".encode()):
@@ -209,7 +216,8 @@ class _Conversation:
         if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
         out = self._http.send(h11.Response(status_code=status, headers=headers)) or b""
-        out += self._http.send(h11.Data(data=body)) or b""
+        if self._method != b"HEAD":
+            out += self._http.send(h11.Data(data=body)) or b""
         out += self._http.send(h11.EndOfMessage()) or b""
         self._writer.write(out)
         await self._writer.drain()

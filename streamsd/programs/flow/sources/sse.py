@@ -16,18 +16,25 @@ from streamsd.programs.flow.intake import QueueIntake
 from streamsd.programs.flow.life import Backoff
 from streamsd.programs.flow.network import client_context
 
+_PAUSE = 0.5
+"""Seconds between two connections, where the server does not say (`retry`)."""
 _SILENT = 90.0
 """Seconds without a byte after which a connection is taken as dead: servers send comments."""
 
 
 class Events:
-    """Takes a stream of bytes apart into events. `last_id`: of the newest event."""
+    """Takes a stream of bytes apart into events. One longer than `most` is cut there; it comes out one byte too long,
+    so that it is seen to be so, and is not asked for again for ever. `last_id`: of the newest event. `retry`: seconds
+    that the server wants between two connections, where it said so."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._rest = b""
         self._data: list[bytes] = []
         self._size = 0
+        """Bytes of the event's data, with a line's end for each line."""
+        self._passing = False
+        """The rest of a line that was too long is passed over."""
         self._type = b""
         self.last_id = b""
         self.retry: float | None = None
@@ -37,8 +44,11 @@ class Events:
         text = (self._rest + data).replace(b"\r\n", b"\n")
         lines = text.split(b"\n")
         self._rest = lines.pop()
-        if len(self._rest) > self._most + 1024:
-            raise ValueError(f"an event of more than {self._most} bytes")
+        if self._passing and lines:
+            self._passing = False
+            del lines[0]
+        if self._passing:
+            self._rest = b""
         for line in lines:
             if line:
                 self._field(line)
@@ -46,15 +56,18 @@ class Events:
             if self._data:
                 yield self._type.decode(errors="replace") or "message", b"\n".join(self._data)
             self._data, self._size, self._type = [], 0, b""
+        if len(self._rest) > self._most + 1024:
+            self._field(self._rest)
+            self._rest, self._passing = b"", True
 
     def _field(self, line: bytes) -> None:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
-            self._size += len(value)
-            if self._size > self._most:
-                raise ValueError(f"an event of more than {self._most} bytes")
-            self._data.append(value)
+            if self._size <= self._most + 1:
+                piece = value[: max(0, self._most + 1 - self._size)]
+                self._data.append(piece)
+                self._size += len(piece) + 1
         elif name == b"event":
             self._type = value
         elif name == b"id" and b"\0" not in value:
@@ -78,6 +91,8 @@ class SseIntake(QueueIntake):
         self._taken = ""
         self._last = b""
         self._closed = threading.Event()
+        self._pause = 0.0
+        """Seconds that the next connection waits at least, where the last one was well."""
 
     def start(self, position: Any) -> None:
         self._taken = position or ""
@@ -87,7 +102,7 @@ class SseIntake(QueueIntake):
     def _run(self) -> None:
         backoff = Backoff(0.5, 20.0)
         while not self._closed.is_set():
-            self._closed.wait(backoff.next())
+            self._closed.wait(max(backoff.next(), self._pause))
             try:
                 self._read(backoff)
                 self.fault = f"{self._spec.url}: the server closed the connection"
@@ -112,6 +127,8 @@ class SseIntake(QueueIntake):
             while not self._closed.is_set() and (data := answer.read1(65536)):
                 backoff.reset()
                 self._take(events, data)
+                # A server that says a word and closes is not to be asked without end.
+                self._pause = _PAUSE if events.retry is None else events.retry
         finally:
             connection.close()
 

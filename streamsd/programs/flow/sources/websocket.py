@@ -103,11 +103,13 @@ class _Listener(picows.WSListener):
     def __init__(self, intake: WebsocketIntake) -> None:
         self._intake = intake
         self._batch: list[bytes] = []
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._parts: bytearray | None = None
+        """What came of a message in fragments."""
         self._meta: dict[str, str] = {}
         self._transport: Any = None
         self._paused = False
+        self._unread = False
+        """The other side does not read what we answer."""
         self._loop = asyncio.get_running_loop()
 
     def on_ws_connected(self, transport: Any) -> None:
@@ -124,28 +126,33 @@ class _Listener(picows.WSListener):
 
     def on_ws_frame(self, transport: Any, frame: Any) -> None:
         kind = frame.msg_type
-        if frame.fin and kind in _WHOLE and not self._parts:
-            if not self._batch:
-                self._loop.call_soon(self._put)
-            self._batch.append(frame.get_payload_as_bytes())
+        if frame.fin and kind in _WHOLE and self._parts is None:
+            self._take(frame.get_payload_as_bytes())
             return
         if kind not in _DATA:
             if kind == picows.WSMsgType.CLOSE:
                 transport.send_close(picows.WSCloseCode.OK)
                 transport.disconnect()
             return
-        data = frame.get_payload_as_bytes()
-        if not frame.fin or self._parts:
-            self._size += len(data)
-            if self._size > self._intake.most_message:
-                transport.send_close(picows.WSCloseCode.MESSAGE_TOO_BIG)
-                transport.disconnect()
-                return
-            self._parts.append(data)
-            if not frame.fin:
-                return
-            data = b"".join(self._parts)
-            self._parts, self._size = [], 0
+        if (self._parts is None) == (kind not in _WHOLE):
+            # RFC 6455, 5.4: a fragment of nothing, or a message amid the fragments of another.
+            self._end(transport, picows.WSCloseCode.PROTOCOL_ERROR)
+            return
+        if self._parts is None:
+            self._parts = bytearray()
+        self._parts += frame.get_payload_as_memoryview()
+        if len(self._parts) > self._intake.most_message:
+            self._end(transport, picows.WSCloseCode.MESSAGE_TOO_BIG)
+        elif frame.fin:
+            data, self._parts = bytes(self._parts), None
+            self._take(data)
+
+    def _end(self, transport: Any, code: picows.WSCloseCode) -> None:
+        self._parts = None
+        transport.send_close(code)
+        transport.disconnect()
+
+    def _take(self, data: bytes) -> None:
         if not self._batch:
             self._loop.call_soon(self._put)
         self._batch.append(data)
@@ -156,6 +163,16 @@ class _Listener(picows.WSListener):
             if not self._intake.inbox.put(batch, [self._meta] * len(batch)):
                 self._pause()
 
+    def pause_writing(self) -> None:
+        # Every ping is answered: one who sends them and never reads would have us keep the answers.
+        self._unread = True
+        self._pause()
+
+    def resume_writing(self) -> None:
+        self._unread = False
+        if not self._intake.inbox.full:
+            self.resume()
+
     def _pause(self) -> None:
         under = self._transport.underlying_transport
         if not self._paused and not under.is_closing():
@@ -163,7 +180,7 @@ class _Listener(picows.WSListener):
             self._paused = True
 
     def resume(self) -> None:
-        if self._paused:
+        if self._paused and not self._unread:
             self._paused = False
             under = self._transport.underlying_transport
             if not under.is_closing():
