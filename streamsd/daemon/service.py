@@ -7,7 +7,6 @@ import contextlib
 import os
 import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from streamsd.core.answers import (
     ErrorAnswer,
     GraphAnswer,
     PlanAnswer,
-    ProcessAnswer,
     ResourceAnswer,
     StatusAnswer,
 )
@@ -30,12 +28,14 @@ from streamsd.core.kind import OperationFault, Registry
 from streamsd.core.runtime import ProcessState, Runtime, RuntimeFault
 from streamsd.core.service import Refused
 from streamsd.core.settings import Settings
+from streamsd.daemon.air import Air
 from streamsd.daemon.eventlog import EventLog
 from streamsd.daemon.letting_go import letting_go
 from streamsd.daemon.profile import Candidate, Profiles
+from streamsd.daemon.shapes import declaration, plan_answer, resource_answer
 from streamsd.document.envelope import declared, envelope
 from streamsd.engine.desired import Desired, Generation
-from streamsd.engine.executor import fault_words
+from streamsd.engine.live import fault_words
 from streamsd.engine.plan import Plan
 from streamsd.engine.reconciler import Reconciler
 
@@ -76,9 +76,7 @@ class DaemonService:
         self._refused = ""
         self._last_read = ""
         self._accepted: Candidate | None = None
-        self._on_air: frozenset[Address] = frozenset()
-        """What the newest refused apply would have interrupted."""
-        self._waits_for: frozenset[Address] = frozenset()
+        self._air = Air(reconciler.world)
 
     async def broken(self) -> None:
         """Wait until the engine cannot go on: raises why. The daemon ends then, and the next one adopts what runs."""
@@ -105,34 +103,17 @@ class DaemonService:
         if candidate.generation is None:
             return self._plan_answer(candidate, Plan())
         try:
-            return self._plan_answer(candidate, await self._reconciler.plan(candidate.generation))
+            return self._plan_answer(candidate, await self._reconciler.survey.plan(candidate.generation))
         except RuntimeFault as fault:
             words = f"what runs is not known, so there is no plan: {fault}"
             raise Refused(503, _error("runtime-unreachable", words, "it is joined again; plan then")) from fault
 
     async def describe(self, address: Address) -> dict[str, Any]:
         desired = self._find(address)
-        generation = self._reconciler.world.generation
-        at = desired.resource.locate(())
         events = self._log.events(since=0, follow=False, address=address)
         return {
             **self._resource(desired),
-            "spec": envelope(desired.resource)["spec"],
-            "declared_at": str(at) if at else None,
-            "depends_on": sorted(str(a) for a in desired.dependencies),
-            "depended_on_by": sorted(str(a) for a in generation.dependents().get(address, ())),
-            "units": [
-                {
-                    "role": unit.id.role,
-                    "argv": list(unit.argv),
-                    "environment": sorted(unit.env),
-                    "files": [str(f.path) for f in unit.files],
-                    "log": str(self.settings.log_dir / f"{unit.id.slug}.log"),
-                    "spec_hash": desired.hashes[unit.id.role],
-                }
-                for unit in desired.compiled.units
-            ],
-            "live": {key: part.desired for key, part in desired.compiled.live.items()},
+            **declaration(desired, self._reconciler.world.generation, self.settings.log_dir),
             "events": [fields async for _, fields in events][-20:],
         }
 
@@ -197,10 +178,10 @@ class DaemonService:
             planned = request.get("plan")
             if planned is not None:
                 self._fresh(planned, candidate.generation)
-            await self._reconciler.acquaint()
-            plan = self._reconciler.preview(candidate.generation)
+            await self._reconciler.survey.acquaint()
+            plan = self._reconciler.survey.preview(candidate.generation)
             if not request.get("allow_interrupt"):
-                self._guard(plan)
+                self._air.guard(plan)
         answer = self._plan_answer(candidate, plan)
         for action in answer["actions"]:
             if words := let_go.get(Address.parse(action["address"])):
@@ -225,7 +206,7 @@ class DaemonService:
     def _accept(self, candidate: Candidate) -> None:
         generation = candidate.generation
         assert generation is not None
-        self._waits_for = frozenset()
+        self._air.wait_no_more()
         self._problems = [d.to_json() for d in candidate.diagnostics]
         self._refused = ""
         current = self._reconciler.world.generation
@@ -260,7 +241,7 @@ class DaemonService:
         return True
 
     def _refuse(self, candidate: Candidate) -> None:
-        self._waits_for = frozenset()
+        self._air.wait_no_more()
         self._problems = [d.to_json() for d in candidate.diagnostics]
         errors = [d for d in candidate.diagnostics if d.severity == "error"]
         first = errors[0] if errors else None
@@ -280,30 +261,16 @@ class DaemonService:
         if planned["revision"] != generation.revision:
             raise Refused(409, _error("stale-plan", "the profile has changed since the plan was made", "plan again"))
 
-    def _guard(self, plan: Plan) -> None:
-        """Refuse what would interrupt something that is on the air."""
-        hit = {}
-        for action in plan.actions:
-            for address in {action.address, *action.interrupts}:
-                seen = self._reconciler.world.measured.get(address)
-                if seen and seen.on_air and address in action.interrupts:
-                    hit[address] = f"{address} ({seen.on_air}): {action.action.value} because {action.cause}"
-        self._on_air = frozenset(hit)
-        if hit:
-            hint = "apply with --allow-interrupt, or when it is off the air"
-            raise Refused(409, _error("would-interrupt", "; ".join(hit.values()), hint))
-
     def wait_for_the_air(self, why: str) -> None:
         """The saved file was refused for what is on the air: it is to be applied when that has ended."""
-        self._waits_for = self._on_air
+        self._air.wait()
         hint = "it is applied when that is off the air, or at once by `streamsd apply --allow-interrupt`"
         held = Diagnostic("would-interrupt", f"the newest file waits: {why}", hint, severity=Severity.WARNING)
         self._problems = [held.to_json()]
 
     def may_go_on(self) -> bool:
         """Whether a file waited for the air, and need not any longer."""
-        measured = self._reconciler.world.measured
-        return bool(self._waits_for) and not any(a in measured and measured[a].on_air for a in self._waits_for)
+        return self._air.is_over()
 
     async def _settle_or_roll_back(self, number: int, before: Candidate | None) -> str:
         deadline = self._clock.monotonic() + _SETTLE
@@ -347,7 +314,7 @@ class DaemonService:
             raise Refused(status, _error(code, str(fault), fault.hint)) from fault
         self._reconciler.tell("operation", address, operation=operation)
         # who asks for the status next sees what came of it
-        await self._reconciler.look_closely([desired])
+        await self._reconciler.survey.look_closely([desired])
         self._reconciler.look(address)
         await self._until(lambda: not self._reconciler.is_due(address), _LOOK)
         return answer
@@ -396,47 +363,10 @@ class DaemonService:
         return resources[address]
 
     def _resource(self, desired: Desired) -> ResourceAnswer:
-        address = desired.address
-        world = self._reconciler.world
-        conditions = self._reconciler.conditions.get(address)
-        seen = world.measured.get(address)
-        processes: list[ProcessAnswer] = []
-        now = datetime.now(UTC)
-        for unit in desired.compiled.units:
-            observed = world.observed(unit.id)
-            life = world.life(unit.id)
-            alive = observed is not None and observed.state is not ProcessState.EXITED
-            age = self._clock.monotonic() - observed.started if observed else 0.0
-            processes.append(
-                {
-                    "role": unit.id.role,
-                    "pid": observed.pid if observed and alive else 0,
-                    "started": rfc3339(now - timedelta(seconds=age)) if alive else "",
-                    "restarts": life.restarts,
-                    "phase": life.phase.value,
-                }
-            )
-        return {
-            "address": str(address),
-            "kind": address.kind,
-            "name": address.name,
-            "ready": conditions is not None and conditions.is_true("Ready"),
-            "conditions": [c.to_json(self._reconciler.observed_generation) for c in conditions.all()]
-            if conditions
-            else [],
-            "processes": processes,
-            "observed": dict(seen.observed) if seen else {},
-        }
+        return resource_answer(desired, self._reconciler, self._clock)
 
     def _plan_answer(self, candidate: Candidate, plan: Plan) -> PlanAnswer:
-        return {
-            "revision": candidate.loaded.revision,
-            "generation": self._reconciler.world.generation.number,
-            "changes": len(plan.actions),
-            "actions": [action.to_json() for action in plan.actions],
-            "waits": [{"address": str(address), "why": why} for address, why in sorted(plan.waits.items())],
-            "diagnostics": [d.to_json() for d in candidate.diagnostics],
-        }
+        return plan_answer(candidate, self._reconciler.world.generation.number, plan)
 
 
 def _error(code: str, message: str, hint: str = "") -> ErrorAnswer:

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol, assert_never
 
 from streamsd.core.address import Address, UnitId
 from streamsd.core.clock import Clock
-from streamsd.core.kind import Finding, Happening, Observation, PatchFault, Registry
+from streamsd.core.kind import Happening, PatchFault, Registry
 from streamsd.core.runtime import ObservedUnit, ProcessState, Runtime, RuntimeFault
 from streamsd.core.unit import Check, Probe, Unit
 from streamsd.engine import phase
 from streamsd.engine.desired import Desired, Generation, start_levels
+from streamsd.engine.live import LiveParts
 from streamsd.engine.phase import Phase
 from streamsd.engine.plan import Patch, Plan, Start, Step, Stop
-from streamsd.engine.planner import limits_agree
 from streamsd.engine.world import World
 from streamsd.runtime.files import revealed
 from streamsd.runtime.probes import Asker, asker
 
 _AT_ONCE = 48
 """Steps under way together: enough to hide the latency of starting, few enough to leave the host some air."""
-_OBSERVE_WITHIN = 5.0
-_PATCH_WITHIN = 60.0
 _SLOW_START = 2.0
 """Seconds after which a start that still waits for its probe gives its place to others: a stream whose server is down
 must not keep a crashed display from coming back."""
@@ -73,8 +68,7 @@ class Executor:
 
     def __post_init__(self) -> None:
         self._slots = asyncio.Semaphore(_AT_ONCE)
-        self._asks = itertools.count(1)
-        self._answered: dict[Address, int] = {}
+        self.live = LiveParts(self.runtime, self.world, self.registry, self.emit, self.on_happened)
 
     async def run(self, plan: Plan, generation: Generation, wave_done: Callable[[Address, str], None]) -> None:
         """Carry out all steps of a plan that was made for `generation`; those behind a failed one are left out, and
@@ -146,7 +140,7 @@ class Executor:
     def delete(self, address: Address) -> None:
         """Nothing of the resource runs and it is not declared: forget it, and remove what it left on disk."""
         self.world.drop(address)
-        self._answered.pop(address, None)
+        self.live.forget(address)
         self.discard(address)
         self.emit("resource-deleted", address)
 
@@ -197,7 +191,7 @@ class Executor:
             broken = {role for role, r in zip(level, results, strict=True) if isinstance(r, BaseException)}
             if broken & (needed | desired.required):
                 raise StepFailed
-        await self._settle_live(desired)
+        await self.live.settle(desired)
 
     async def _start_one(self, desired: Desired, unit: Unit) -> None:
         slot = _Slot(self._slots)
@@ -291,75 +285,12 @@ class Executor:
 
     # -- changing in place
 
-    async def _settle_live(self, desired: Desired) -> None:
-        """After a start: what the spec says beyond the command line is set on the new process."""
-        if not desired.compiled.live:
-            return
-        await self.measure(desired)
-        seen = self.world.measured.get(desired.address)
-        have = seen.live if seen else {}
-        running = {role for role, unit in self.world.units.get(desired.address, {}).items() if _runs(unit)}
-        differing = frozenset(
-            k for k, part in desired.compiled.live.items() if part.role in running and have.get(k) != part.desired
-        )
-        if differing:
-            await self._set_live(desired, differing)
-
     async def _patch(self, step: Patch) -> None:
         desired = self._desired(step.address)
         for role in sorted(step.limits):
-            await self._limit(desired.compiled.unit(role))
+            await self.live.limit(desired.compiled.unit(role))
         if step.parts:
-            await self._set_live(desired, step.parts)
-
-    async def _limit(self, unit: Unit) -> None:
-        known = self.world.observed(unit.id)
-        await self.runtime.limit(unit.id, unit.limits)
-        found = (await self.runtime.observe()).get(unit.id)
-        if found is None or known is None or not _runs(found) or found.pid != known.pid:
-            return  # it ended meanwhile, which is told by an event of its own
-        self.world.put(found)
-        if not limits_agree(found.limits, unit.limits):
-            raise PatchFault(f"the limits of {unit.id.role} did not take")
-        self.emit("limits-changed", unit.id.address, role=unit.id.role)
-
-    async def _set_live(self, desired: Desired, parts: frozenset[str]) -> None:
-        kind = self.registry.named(desired.address.kind)
-        try:
-            async with asyncio.timeout(_PATCH_WITHIN):
-                await kind.patch(desired.resource, desired.compiled, parts)
-        except TimeoutError:
-            raise PatchFault(f"{', '.join(sorted(parts))}: no answer within {_PATCH_WITHIN:g} s") from None
-        except PatchFault:
-            raise
-        except Exception as error:  # a kind may be other people's code: its fault is its resource's
-            raise PatchFault(f"{', '.join(sorted(parts))}: {fault_words(error)}") from error
-        await self.measure(desired)
-        seen = self.world.measured.get(desired.address)
-        wrong = [
-            k for k in sorted(parts) if seen and k in seen.live and seen.live[k] != desired.compiled.live[k].desired
-        ]
-        if wrong:
-            raise PatchFault(f"{', '.join(wrong)} did not take")
-        self.emit("resource-patched", desired.address, parts=sorted(parts))
-
-    async def measure(self, desired: Desired) -> None:
-        """Ask the kind what is, and keep it, unless somebody who asked later has been answered already."""
-        mine = next(self._asks)
-        kind = self.registry.named(desired.address.kind)
-        units = dict(self.world.units.get(desired.address, {}))
-        try:
-            async with asyncio.timeout(_OBSERVE_WITHIN):
-                found = await kind.observe(desired.resource, desired.compiled, units)
-        except TimeoutError:
-            found = Observation(findings=(Finding("NotAnswering", f"no answer within {_OBSERVE_WITHIN:g} s"),))
-        except Exception as error:  # noqa: BLE001  # as for patch: one kind's fault must not end the daemon
-            found = Observation(findings=(Finding("ObserveFailed", fault_words(error)),))
-        if mine > self._answered.get(desired.address, 0):
-            self._answered[desired.address] = mine
-            self.world.measured[desired.address] = found
-            if found.happened:
-                self.on_happened(desired.address, found.happened)
+            await self.live.set(desired, step.parts)
 
     def _desired(self, address: Address) -> Desired:
         desired = self.world.generation.resources.get(address)
@@ -388,17 +319,6 @@ class _Slot:
         if self._taken:
             self._taken = False
             self._slots.release()
-
-
-def _runs(unit: ObservedUnit) -> bool:
-    return unit.state is not ProcessState.EXITED
-
-
-def fault_words(error: Exception) -> str:
-    """Where a kind's code failed. Not what the error says: that may quote a secret."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{where}"
 
 
 def plain_environment(unit: Unit) -> dict[str, str]:

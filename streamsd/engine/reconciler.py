@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from streamsd.core.address import Address
@@ -20,18 +18,19 @@ from streamsd.core.clock import Clock
 from streamsd.core.conditions import Conditions
 from streamsd.core.events import Event
 from streamsd.core.kind import Registry
-from streamsd.core.runtime import Exited, ProcessState, Runtime, RuntimeFault
+from streamsd.core.runtime import Exited, ProcessState, Runtime
 from streamsd.core.unit import RestartPolicy, Unit
 from streamsd.engine import phase, planner
 from streamsd.engine.desired import Desired, Generation
 from streamsd.engine.executor import Asking, Executor
 from streamsd.engine.happenings import Happenings
+from streamsd.engine.judgement import Judgement
 from streamsd.engine.listener import Listener
 from streamsd.engine.phase import Phase
-from streamsd.engine.plan import Action, Plan
-from streamsd.engine.status import Setback, judge
+from streamsd.engine.plan import Action
+from streamsd.engine.status import Setback
+from streamsd.engine.survey import Survey
 from streamsd.engine.timers import Timers
-from streamsd.engine.waits import waits_of
 from streamsd.engine.watch import Watch
 from streamsd.engine.world import World, exit_reason, exit_words
 from streamsd.runtime.probes import asker
@@ -57,7 +56,6 @@ class Reconciler:
         ask: Asking = asker,
     ) -> None:
         self.world = World(clock, chance)
-        self.conditions: dict[Address, Conditions] = {}
         self.observed_generation = 0
         self._runtime = runtime
         self._clock = clock
@@ -91,7 +89,7 @@ class Reconciler:
             discard=discard,
             ask=ask,
         )
-        self._watch = Watch(self.world, registry, self.executor, clock, self.look, ask)
+        self._watch = Watch(self.world, registry, self.executor.live, clock, self.look, ask)
         self._listener = Listener(
             runtime,
             self.world,
@@ -104,8 +102,17 @@ class Reconciler:
             adopted=self._adopted,
             recovered=self._recovered,
         )
+        self._judgement = Judgement(
+            self.world, clock, self._dirty, self._busy.keys(), self._actions, self._setbacks, tell=self.tell
+        )
+        self.survey = Survey(self.world, self.executor.live, self._listener, self._busy.keys(), self._before, self.look)
 
     # -- what others ask
+
+    @property
+    def conditions(self) -> Mapping[Address, Conditions]:
+        """What is true of each resource."""
+        return self._judgement.conditions
 
     async def start(self) -> None:
         """Join the runtime and adopt what runs. Nothing is touched before the first `accept`."""
@@ -151,7 +158,7 @@ class Reconciler:
         self._fresh_chance(generation, old)
         self.world.held.clear()
         for address in generation.resources:
-            self.conditions.setdefault(address, Conditions())
+            self._judgement.conditions.setdefault(address, Conditions())
         self._watch.follow()
         # with all that stands on what changed: it may have to stop before and start after
         waiting = list(touched)
@@ -189,50 +196,6 @@ class Reconciler:
                         self.world.lives[unit.id] = phase.stopped(life, now)
                 elif unit.id.role not in before or before[unit.id.role].probes != unit.probes:
                     self._adopted(unit)
-
-    def preview(self, generation: Generation) -> Plan:
-        """What accepting this would do now, by what is known. Touches nothing."""
-        views = {address: self.world.view(address) for address in {*self.world.units, *generation.resources}}
-        views |= {address: replace(views[address], held=False) for address in self.world.held if address in views}
-        plan = planner.plan(generation, views, self._before())
-        acted = {action.address for action in plan.actions}
-        started = {a for a, desired in generation.resources.items() if planner.is_started(desired, views[a])}
-        return replace(plan, waits=waits_of(generation, views, acted, self._busy.keys(), started))
-
-    async def plan(self, generation: Generation) -> Plan:
-        """What accepting this would do, by a fresh look at all that runs; what is seen is repaired afterwards, not
-        before it was told. RuntimeFault when the runtime does not answer: nobody knows what runs then."""
-        fresh = await self._measured(generation.resources.values())
-        await self._listener.look_at_all()
-        plan = self.preview(generation)  # with no await before it: a pass would repair what was seen just now
-        for address in fresh:
-            self.look(address)
-        return plan
-
-    async def look_closely(self, resources: Iterable[Desired]) -> None:
-        """Look freshly at limits and live parts: what differs is repaired."""
-        for address in await self._measured(resources):
-            self.look(address)
-        with suppress(RuntimeFault):  # the listener hears of a lost runtime
-            await self._listener.look_at_all()
-
-    async def _measured(self, resources: Iterable[Desired]) -> list[Address]:
-        """Ask those that have live parts what these are; returns which were asked. Each as it was accepted: as it may
-        be next it would be asked at another place."""
-        accepted = self.world.generation.resources
-        fresh = [
-            accepted.get(d.address, d)
-            for d in resources
-            if d.compiled.live and d.address in self.world.units and d.address not in self._busy
-        ]
-        await asyncio.gather(*(self.executor.measure(d) for d in fresh))
-        return [d.address for d in fresh]
-
-    async def acquaint(self) -> None:
-        """Ask what an earlier controller started and nobody has asked yet: what is on the air there is to be known
-        before it is interrupted."""
-        unknown = [d for d in self.world.generation.resources.values() if self.world.unacquainted(d)]
-        await self._measured(unknown)
 
     def look(self, address: Address) -> None:
         """Something about this resource may have changed."""
@@ -272,36 +235,11 @@ class Reconciler:
 
     def converged(self) -> bool:
         """Whether every resource is as declared and serves (or has ended as it should)."""
-        now = self._clock.monotonic()
-        return (
-            self.observed_generation == self.world.generation.number
-            and not self._dirty
-            and not self._busy
-            and all(a in self.world.generation.resources for a in self.world.units)
-            and not any(self.world.unacquainted(d) for d in self.world.generation.resources.values())
-            and all(
-                self.conditions[a].is_true("Ready") and not self.conditions[a].is_true("Progressing")
-                for a in self.world.generation.resources
-            )
-            and all(
-                self.world.life(unit.id).settled(now)
-                for desired in self.world.generation.resources.values()
-                for unit in desired.compiled.units
-                if unit.id.role in desired.required
-            )
-        )
+        return self.observed_generation == self.world.generation.number and self._judgement.converged()
 
     def failed(self) -> list[Address]:
         """Resources that do not serve and that waiting will not help."""
-        return [
-            a
-            for a in self.world.generation.resources
-            if (a not in self._dirty or a in self._setbacks)
-            and a not in self._busy
-            and not self.conditions[a].is_true("Ready")
-            and self.conditions[a].get("Ready") is not None
-            and not self.conditions[a].is_true("Progressing")
-        ]
+        return self._judgement.failed()
 
     async def moved(self) -> None:
         """Wait until something about some resource's state has moved."""
@@ -329,7 +267,7 @@ class Reconciler:
         scope -= {a for a in scope if a in self._setbacks and self._setbacks[a].until > now}
         if not scope:
             for address in [a for a in self._dirty if a in self._setbacks and a not in self._timers]:
-                self._judge(address)
+                self._judgement.judge(address)
                 self._set_timer(address)
             self._observed()
             return
@@ -354,7 +292,7 @@ class Reconciler:
                     self._settled[address] = world.generation.resources[address]
                 elif address not in world.units:
                     self._settled.pop(address, None)
-                    if self.conditions.pop(address, None) is not None or was is not None:
+                    if self._judgement.conditions.pop(address, None) is not None or was is not None:
                         self.executor.delete(address)
         for action in plan.actions:
             drift = " (drift)" if action.drift else ""
@@ -364,7 +302,7 @@ class Reconciler:
             self._waves.add(wave)
             wave.add_done_callback(self._wave_over)
         for address in {*scope, *(a for a in self._dirty if a in self._setbacks)}:
-            self._judge(address)
+            self._judgement.judge(address)
             self._set_timer(address)
         self._observed()
         self._notify()
@@ -422,34 +360,6 @@ class Reconciler:
             due.append(self._setbacks[address].until)
         self._timers.set(address, min(due) - now + 0.001 if due else None)
 
-    def _judge(self, address: Address) -> None:
-        desired = self.world.generation.resources.get(address)
-        if desired is None:
-            return
-        verdicts = judge(
-            desired,
-            self.world,
-            busy=address in self._busy,
-            action=self._actions.get(address),
-            blocked=self._blocked(desired),
-            setback=self._setbacks.get(address),
-        )
-        conditions = self.conditions.setdefault(address, Conditions())
-        now = self._clock.now()
-        for v in verdicts:
-            if conditions.set(v.type, v.status, v.reason, v.message, now=now):
-                fields = {"type": str(v.type), "status": v.status, "reason": v.reason, "message": v.message}
-                self.tell("condition-changed", address, **fields)
-
-    def _blocked(self, desired: Desired) -> str:
-        for target in sorted(desired.dependencies):
-            lead = self.world.generation.resources.get(target)
-            if not planner.is_started(lead, self.world.view(target)) and not all(
-                self.world.view(desired.address).unit(u.id.role).running for u in desired.compiled.units
-            ):
-                return f"waits for {target}"
-        return ""
-
     def _notify(self) -> None:
         self._moved.set()
         self._moved = asyncio.Event()
@@ -462,7 +372,7 @@ class Reconciler:
 
     def _unit_moved(self, address: Address) -> None:
         """One of its processes has come or gone, and more steps follow: it is not ready while it restarts."""
-        self._judge(address)
+        self._judgement.judge(address)
         self._notify()
 
     def _adopted(self, unit: Unit) -> None:

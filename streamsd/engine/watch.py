@@ -10,7 +10,8 @@ from streamsd.core.address import Address
 from streamsd.core.clock import Clock
 from streamsd.core.kind import Kind, Registry
 from streamsd.core.unit import Probe, Unit
-from streamsd.engine.executor import Asking, Executor, plain_environment
+from streamsd.engine.executor import Asking, plain_environment
+from streamsd.engine.live import LiveParts
 from streamsd.engine.phase import Phase
 from streamsd.engine.world import World
 from streamsd.runtime.probes import asker
@@ -25,7 +26,7 @@ class Watch:
 
     world: World
     registry: Registry
-    executor: Executor
+    live: LiveParts
     clock: Clock
     changed: Callable[[Address], None]
     ask: Asking = asker
@@ -121,7 +122,7 @@ class Watch:
             if desired is None or address not in self.world.units:
                 continue
             before = self.world.measured.get(address)
-            await self.executor.measure(desired)
+            await self.live.measure(desired)
             after = self.world.measured.get(address)
             if after is not None and (
                 before is None

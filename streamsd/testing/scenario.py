@@ -126,7 +126,7 @@ class Scenario:
         await self.clock.advance(seconds)
 
     def preview(self, profile: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Plan:
-        return self.reconciler.preview(self.generation(profile))
+        return self.reconciler.survey.preview(self.generation(profile))
 
     async def settle(self) -> None:
         """Let all happen that needs no time."""

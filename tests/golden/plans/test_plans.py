@@ -43,7 +43,7 @@ async def disturbed(s: Scenario) -> None:
     s.runtime.alter("Thing/clock/main", Limits(memory_bytes=64 << 20, cpu_percent=50))
     s.thing.levels[s.runtime.process("Thing/desk/main").pid] = 9
     s.runtime.remove("Thing/wall/web")
-    await s.reconciler.look_closely(s.reconciler.world.generation.resources.values())
+    await s.reconciler.survey.look_closely(s.reconciler.world.generation.resources.values())
 
 
 Edit: TypeAlias = tuple[Profile, Callable[[Scenario], Awaitable[None]]]

@@ -275,7 +275,7 @@ async def test_an_exit_told_twice_counts_once(s: Scenario) -> None:
     await s.apply(things(a={}), 1)
     s.runtime.start_takes[A] = 100.0
     s.runtime.kill(A, told=False)
-    await s.reconciler.look_closely([])
+    await s.reconciler.survey.look_closely([])
     from streamsd.core.runtime import Exited
 
     s.runtime._events.put_nowait(Exited(s.runtime.process(A)))

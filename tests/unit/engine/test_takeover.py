@@ -24,7 +24,7 @@ async def s(tmp_path: Path) -> AsyncIterator[Scenario]:
 
 
 async def planned(s: Scenario) -> Plan:
-    return await s.reconciler.plan(s.reconciler.world.generation)
+    return await s.reconciler.survey.plan(s.reconciler.world.generation)
 
 
 def said(plan: Plan) -> list[str]:
@@ -61,7 +61,7 @@ async def test_what_is_on_the_air_is_known_before_the_first_apply_that_asks(tmp_
     async with before.anew() as s:
         s.accept(things(a={"level": 3}))
         assert Address("Thing", "a") not in s.reconciler.world.measured
-        await s.reconciler.acquaint()
+        await s.reconciler.survey.acquaint()
         assert s.reconciler.world.measured[Address("Thing", "a")].on_air == "streaming"
 
 
