@@ -13,8 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from streamsd.core.report import JsonValue, Report, write_report
-from streamsd.programs.director.changes import Impossible
+from streamsd.core.report import write_report
 from streamsd.programs.director.client import (
     Client,
     ConnectFault,
@@ -33,6 +32,7 @@ from streamsd.programs.director.model import Desired, Studio
 from streamsd.programs.director.overrides import Overrides
 from streamsd.programs.director.patience import Patience
 from streamsd.programs.director.readback import Reader, ReadFault
+from streamsd.programs.director.report import findings_of, report_of, status_of
 from streamsd.programs.director.session import Leaving, Session
 from streamsd.programs.director.wish import Wish
 
@@ -328,7 +328,7 @@ class Director:
             return answer | {"converged": False, "reason": "NotSettled", "message": str(fault)}
         self._remember()
         self._report()
-        findings = self._findings(session)
+        findings = findings_of(session, self._wish)
         return answer | {
             "converged": outcome.converged,
             "changed": list(outcome.changed),
@@ -337,66 +337,18 @@ class Director:
             "message": "; ".join(f"{f.about}: {f.message}" for f in findings),
         }
 
-    def _findings(self, session: Session) -> tuple[Impossible, ...]:
-        return (*session.findings(), *self._wish.missing())
-
     # ---- telling ------------------------------------------------------------------------------------------------
 
     def status(self) -> Answer:
-        session = self._session
-        told: Answer = {
-            "connected": session is not None,
-            "parts": self._parts(),
-            "overrides": self._wish.overrides.to_json(),
-            "events": [*self._journal.entries],
-        }
-        if session is None:
-            return told
-        outcome = session.outcome
-        told |= {
-            "obs_version": session.obs_version,
-            "requests_sent": session.mutating,
-            "stats": session.stats,
-            "outputs": session.outputs.observed(outcome.found.video if outcome is not None else None),
-            "findings": [{"reason": f.reason, "about": f.about, "message": f.message} for f in self._findings(session)],
-        }
-        if outcome is not None:
-            told |= {
-                "converged": outcome.converged,
-                "collection": "" if outcome.elsewhere or self._wish.known is None else self.document().collection,
-                "program": outcome.found.program,
-                "preview": outcome.found.preview,
-                "scenes": [*outcome.found.scenes],
-                "inputs": len(outcome.found.inputs),
-                "last_changed": [*outcome.changed[:20]],
-            }
-        return told
-
-    def _parts(self) -> dict[str, JsonValue]:
-        """Each part of the document by its digest, once it has been compared; with a mark while some of it waits for
-        leave to interrupt."""
-        desired = self._wish.known
-        if desired is None or self._session is None or self._session.outcome is None:
-            return {}
-        held = {change.part for change in self._session.outcome.held}
-        return {part: f"{digest} (waits)" if part in held else digest for part, digest in desired.digests.items()}
+        return status_of(self._session, self._wish, self._journal)
 
     def _report(self) -> None:
         self._next_report = time.monotonic() + REPORT_EVERY
         self._journal.publish(now=self._stopping)
         self._beat += 1  # a turn of the loop: it lives, whether OBS does or not
-        session = self._session
-        status: dict[str, JsonValue] = self.status()
-        ready, reason, message, degraded = False, *self._fault, False
-        if self._wish.fault:
-            reason, message = "NoDocument", self._wish.fault
-        elif session is not None and session.outcome is not None:
-            findings = self._findings(session)
-            ready, degraded = True, bool(findings)
-            reason = findings[0].reason if findings else ""
-            message = "; ".join(f"{f.about}: {f.message}" for f in findings[:5])
+        report = report_of(self.status(), self._beat, self._fault, self._session, self._wish)
         with suppress(OSError):  # a full disk must not end what runs
-            write_report(self._where.report, Report(ready, self._beat, degraded, reason, message, status))
+            write_report(self._where.report, report)
 
     def _say(self, event: str, **fields: str) -> None:
         line = json.dumps({"at": time.time(), "event": event, **fields})
