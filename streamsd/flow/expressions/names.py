@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from streamsd.flow import moments
+from streamsd.flow.expressions import calendar
 from streamsd.flow.expressions import runtime as rt
 
 NAMES: Mapping[str, Any] = {
@@ -52,7 +53,7 @@ NAMES: Mapping[str, Any] = {
             rt.cut,
             rt.first,
             rt.format_number,
-            rt.format_time,
+            calendar.format_time,
             rt.get,
             rt.hashable,
             rt.index_of,
@@ -75,8 +76,8 @@ NAMES: Mapping[str, Any] = {
             rt.replace_text,
             rt.round_int,
             rt.round_to,
-            rt.seconds_text,
-            rt.seconds_to_micros,
+            calendar.seconds_text,
+            calendar.seconds_to_micros,
             rt.sha256,
             rt.sign,
             rt.split,
@@ -86,12 +87,12 @@ NAMES: Mapping[str, Any] = {
             rt.to_int,
             rt.to_json,
             rt.to_str,
-            rt.truncate,
+            calendar.truncate,
             rt.type_of,
             rt.unique,
-            rt.weekday,
+            calendar.weekday,
             rt.weighed,
         )
     },
-    **{part: rt.parts_of(part) for part in ("year", "month", "day", "hour", "minute", "second")},
+    **{part: calendar.parts_of(part) for part in ("year", "month", "day", "hour", "minute", "second")},
 }
