@@ -36,16 +36,20 @@ class Column(IntEnum):
     """How often it was there."""
     TAKEN = 11
     """Of what was handed to its shards and sinks, the bytes, about, that it is done with."""
+    VOTE = 12
+    """The number of the newest live change that it is ready for; negative: it is not."""
+    CHANGED = 13
+    """The number of the newest live change that it has taken."""
 
 
 class Board:
-    """A row for each of `of` processes, what each has handed to each, and who has which shard. Made before the
-    processes are forked: they share it, and nobody else can."""
+    """A row for each of `of` processes, what each has handed to each, who has which shard, and what the parent has
+    decided. Made before the processes are forked: they share it, and nobody else can."""
 
     def __init__(self, of: int) -> None:
         self.of = of
         self._width = len(Column) + of
-        self._cells = memoryview(mmap.mmap(-1, (of * self._width + SHARDS + 1) * 8)).cast("q")
+        self._cells = memoryview(mmap.mmap(-1, (of * self._width + SHARDS + 2) * 8)).cast("q")
         for process in range(of):
             self.put(process, Column.MARK, UNKNOWN)
             self.put(process, Column.FARTHEST, UNKNOWN)
@@ -88,3 +92,14 @@ class Board:
         """None while it has not shown."""
         found = self._cells[self.of * self._width + shard]
         return found - 1 if found else None
+
+    # --- live changes
+
+    @property
+    def verdict(self) -> int:
+        """The number of the live change that was decided last: that all take it, or (negative) that nobody does."""
+        return self._cells[-1]
+
+    def decide(self, verdict: int) -> None:
+        """One write: it holds for all of them from then on, whoever ends a moment later."""
+        self._cells[-1] = verdict

@@ -10,11 +10,13 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 _MOST = 64 * 1024 * 1024
+_LAST = 1.0
+"""Seconds in which the last answers are given."""
 
 Handler = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
@@ -26,6 +28,8 @@ class Control:
         self._path = path
         self._handler = handler
         self._socket = socket.socket(socket.AF_UNIX)
+        self._idle = threading.Condition()
+        self._under_way = 0
 
     def start(self) -> None:
         self._path.unlink(missing_ok=True)
@@ -38,10 +42,13 @@ class Control:
         threading.Thread(target=self._accept, name="control", daemon=True).start()
 
     def close(self) -> None:
+        """Take no more. Who waits for an answer is given it, where it comes in a moment."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._path.unlink(missing_ok=True)
+        with self._idle:
+            self._idle.wait_for(lambda: not self._under_way, _LAST)
 
     def _accept(self) -> None:
         while True:
@@ -54,8 +61,20 @@ class Control:
     def _serve(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError), connection.makefile("rwb") as stream:
             for line in iter(lambda: stream.readline(_MOST), b""):
-                stream.write(json.dumps(self._answer(line)).encode() + b"\n")
-                stream.flush()
+                with self._working():
+                    stream.write(json.dumps(self._answer(line)).encode() + b"\n")
+                    stream.flush()
+
+    @contextlib.contextmanager
+    def _working(self) -> Iterator[None]:
+        with self._idle:
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._under_way -= 1
+                self._idle.notify_all()
 
     def _answer(self, line: bytes) -> Mapping[str, Any]:
         try:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import threading
+from collections.abc import Callable
 from pathlib import Path
+
+from streamsd.programs.flow.life import asleep
 
 _CAUSES = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO})
 _SQLITE = {
@@ -20,6 +24,7 @@ _SQLITE_CODES = {
     sqlite3.SQLITE_IOERR: "SystemIoFailure",
 }
 """The same by SQLite's numbers, of which the lowest byte tells the kind."""
+UNWRITABLE = "StateUnwritable"
 _PROBE = 1024 * 1024
 """Bytes."""
 
@@ -35,10 +40,11 @@ def disk_fault(fault: BaseException) -> str:
     return next((words for name, words in _SQLITE.items() if f"code: {name}," in text), "")
 
 
-def takes(directory: Path) -> bool:
-    """Whether a megabyte can be written there now."""
+def refusal(directory: Path) -> str:
+    """The disk's words when a megabyte cannot be written there now; empty when it can."""
     path = directory / ".room"
     try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             left = _PROBE
@@ -48,6 +54,17 @@ def takes(directory: Path) -> bool:
         finally:
             os.close(fd)
             path.unlink(missing_ok=True)
-    except OSError:
-        return False
-    return True
+    except OSError as fault:
+        return fault.strerror or str(fault)
+    return ""
+
+
+def unwritable(state: Path, words: str) -> tuple[str, str]:
+    """(reason, message) of a flow whose state cannot be written."""
+    return UNWRITABLE, f"{state}: {words}; the flow goes on from what was stored once it can be written to"
+
+
+def await_room(state: Path, stopping: threading.Event, told: Callable[[], object]) -> None:
+    """Wait until the state can be written to, or the flow is to stop. `told` is called once a second."""
+    while not asleep(stopping, 1.0) and refusal(state):
+        told()

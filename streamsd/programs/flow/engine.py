@@ -1,12 +1,11 @@
 """The engine of a flow in one process: what its sources, shards and sinks do, whoever calls them.
 
-`parts` has a driver call it. Everything but `patch`, `replay` and what is told to people runs in the flow's thread.
+`parts` has a driver call it. Everything but `replay` and what is told to people runs in the flow's thread.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,6 +26,8 @@ from streamsd.flow.taps import Tap
 from streamsd.flow.watermark import UNKNOWN
 from streamsd.flow.windows import SHARDS
 from streamsd.programs.flow.board import Column
+from streamsd.programs.flow.closing import close_all
+from streamsd.programs.flow.coming import Coming
 from streamsd.programs.flow.credit import Credit, weight_of_batch, weight_of_work
 from streamsd.programs.flow.figures import Figures, SourceFigures
 from streamsd.programs.flow.gate import Gate
@@ -46,7 +47,7 @@ _MOST = 5000
 
 
 class Engine:
-    """`plan` is replaced by `patch`, between two batches."""
+    """`plan` is replaced between two batches, by one that is `coming`."""
 
     def __init__(
         self,
@@ -83,8 +84,7 @@ class Engine:
         self.epoch = 1.0
         self.fault: BaseException | None = None
         """What a source, sink or step raised first: in a cluster Bytewax only says that something did."""
-        self._next: tuple[FlowPlan, threading.Event] | None = None
-        self._changing = threading.Lock()
+        self.coming = Coming(self._change, lambda: member.board.verdict, lambda n: member.tell(Column.CHANGED, n))
         self._again: list[tuple[str, list[bytes]]] = []
         self._room: JournalRoom | None = None
         self._draining: set[str] = set()
@@ -125,16 +125,14 @@ class Engine:
     def rest(self) -> None:
         """Wait while the others have much to do before an epoch can end, and this process nothing."""
         self._resting = True
-        while self.drained and self.credit.others_busy and not self.life.stopping.is_set() and self._next is None:
+        while self.drained and self.credit.others_busy and not self.life.stopping.is_set() and not self.coming.waits:
             self.life.beat += 1
             time.sleep(0.002)
         self._resting = False
 
     def close(self) -> None:
-        """Let go of sources and sinks, after the run."""
-        for intake in self._intakes.values():
-            intake.close()
-        self.outlets.close()
+        """Let go of sources and sinks, after the run: side by side, and of those who do not let go in time anyhow."""
+        close_all({**{f"source {n}": intake for n, intake in self._intakes.items()}, **self.outlets.all})
         if self._room is not None:
             self._room.close()
 
@@ -164,39 +162,10 @@ class Engine:
 
     # --- change
 
-    def patch(self, plan: FlowPlan, within: float = 10.0) -> bool:
-        """Put a plan in the place of the one that runs, at a boundary of two batches. Whether it was done in time
-        (seconds): one that was not is never taken, and nothing waits to be any more."""
-        done = threading.Event()
-        self._next = (plan, done)
-        if not done.wait(within):
-            with self._changing:
-                if not done.is_set():
-                    self._next = None
-        return done.is_set()
-
-    def put(self, plan: FlowPlan) -> None:
-        """The same, whenever that boundary comes."""
-        self._next = (plan, threading.Event())
-
-    @property
-    def coming(self) -> FlowPlan:
-        """The plan of the next batch."""
-        waits = self._next
-        return waits[0] if waits is not None else self.plan
-
-    def _take_patch(self) -> None:
-        if self._next is None:
-            return
-        with self._changing:
-            if self._next is None:
-                return
-            plan, done = self._next
-            self._next = None
-            self._front.plan = plan
-            for name, gate in self._gates.items():
-                gate.change(self._limit(plan, name))
-            done.set()
+    def _change(self, plan: FlowPlan) -> None:
+        self._front.plan = plan
+        for name, gate in self._gates.items():
+            gate.change(self._limit(plan, name))
 
     def replay(self, source: str, messages: list[bytes]) -> None:
         """Have messages of a source processed once more, with the next batch."""
@@ -266,6 +235,11 @@ class Engine:
         self.member.tell(Column.QUIET, 1)
         return self.member.board.all(Column.QUIET)
 
+    @property
+    def all_quiet(self) -> bool:
+        """Whether all processes were asked to stop, and have stored all that they took in."""
+        return self.member.of > 1 and self.member.board.all(Column.QUIET)
+
     def _share(self) -> None:
         """Tell the others how far event time has come here, and hear how far elsewhere."""
         if self.member.of > 1:
@@ -276,7 +250,7 @@ class Engine:
 
     def gather(self) -> tuple[list[tuple[str, Any]], bool]:
         """Take what the sources have. Returns the items, and whether there were messages."""
-        self._take_patch()
+        self.coming.look()
         self._share()
         self.life.beat += 1
         front = self._front
@@ -329,6 +303,11 @@ class Engine:
         if not all(intake.done() for intake in self._intakes.values()):
             return False
         self.member.tell(Column.DONE, 1)
+        return self.over
+
+    @property
+    def over(self) -> bool:
+        """Whether all sources, here and elsewhere, were found to be at their end."""
         return self.member.board.all(Column.DONE)
 
     def _items(self, rows: list[Any], letters: list[Dead]) -> list[tuple[str, Any]]:

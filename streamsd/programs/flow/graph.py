@@ -55,7 +55,8 @@ class _Source(FixedPartitionedSource[Any, Any]):
 
     def build_part(self, step_id: str, for_part: str, resume_state: Any) -> _Part:
         member, number = self._engine.member, int(for_part)
-        member.give(number, resume_state)
+        with self._engine.inside():
+            member.give(number, resume_state)
         mine = number == member.number
         return _Part(SourcePart(self._engine, resume_state) if mine else FormerPart(self._engine, resume_state))
 
@@ -63,8 +64,10 @@ class _Source(FixedPartitionedSource[Any, Any]):
 class _Part(StatefulSourcePartition[Any, Any]):
     def __init__(self, part: SourcePart | FormerPart) -> None:
         self._part = part
+        self._asked = datetime.now(UTC)
 
     def next_batch(self) -> Iterable[Any]:
+        self._asked = datetime.now(UTC)
         try:
             return self._part.next_batch()
         except Ended:
@@ -73,7 +76,9 @@ class _Part(StatefulSourcePartition[Any, Any]):
             raise AbortExecution from None
 
     def next_awake(self) -> datetime | None:
-        return _after(self._part.nap())
+        # Bytewax counts from before it asked for the batch: after one that took ten seconds (a step of the operator's
+        # own) a nap from now on would last ten more, in which the whole flow stands still.
+        return _after(self._part.nap(), self._asked)
 
     def snapshot(self) -> Any:
         return self._part.snapshot()
@@ -112,5 +117,5 @@ class _SinkPart(SinkPart, StatefulSinkPartition[Any, Any]):
     """The sink as Bytewax takes it."""
 
 
-def _after(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.now(UTC) + timedelta(seconds=seconds)
+def _after(seconds: float | None, since: datetime | None = None) -> datetime | None:
+    return None if seconds is None else (since or datetime.now(UTC)) + timedelta(seconds=seconds)

@@ -7,9 +7,9 @@ stored is done again. The parent answers requests and writes the report for all;
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
-import json
 import os
 import shutil
 import signal
@@ -17,23 +17,20 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from streamsd.core.diagnostics import ProblemsError, dotted
 from streamsd.core.report import JsonValue, Report
-from streamsd.flow.asking import ask
 from streamsd.flow.spec.flow import FlowSpec
-from streamsd.flow.split import digest, joined, split
-from streamsd.flow.taps import summed
 from streamsd.programs.flow.board import Board, Column
 from streamsd.programs.flow.control import Control
+from streamsd.programs.flow.coordinator import Coordinator
+from streamsd.programs.flow.disk import UNWRITABLE, await_room, disk_fault, refusal, unwritable
 from streamsd.programs.flow.letters import Cabinet
-from streamsd.programs.flow.life import GRACE, asleep
-from streamsd.programs.flow.member import Member
-from streamsd.programs.flow.peers import free_addresses
+from streamsd.programs.flow.life import Life, asleep, on_stop
+from streamsd.programs.flow.member import Member, Words
+from streamsd.programs.flow.peers import held_addresses
 from streamsd.programs.flow.prepared import Prepared, Setting, prepare, widen_limits
 from streamsd.programs.flow.runner import Runner, driver_of
 from streamsd.programs.flow.store import InUse, Mismatch
@@ -45,6 +42,8 @@ _DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG."""
 _LAST_WORDS = 1.0
 """Seconds in which the others may end by themselves when one has ended, and say what they have seen."""
+_GONE_WITHIN = 5.0
+"""Seconds in which a process that was killed is gone; one that the kernel holds may stay."""
 
 
 class Group:
@@ -53,36 +52,44 @@ class Group:
     def __init__(self, spec: FlowSpec, setting: Setting) -> None:
         self.spec = spec
         self.setting = setting
-        self._live = digest(split(spec)[1])
-        self._stopping = threading.Event()
-        self._asked = 0.0
+        self._life = Life()
         self._failure: tuple[str, str] | None = None
         self._prepared: Prepared | None = None
         self._board = Board(spec.processes)
         self._pids: list[int] = []
+        self._words = [Words() for _ in range(spec.processes)]
         self._ended: dict[int, int] = {}
-        self._sockets = Path()
-        self._asking = ThreadPoolExecutor(max_workers=4 * spec.processes, thread_name_prefix="ask")
+        self._sockets = Path(tempfile.mkdtemp(prefix="streamsd-flow-"))
+        self._coordinator = Coordinator(spec, self._board, self._sockets, self._gone)
         self._told: dict[int, Mapping[str, Any]] = {}
-        self._lock = threading.Lock()
+        self._reporting = threading.Lock()
 
     def run(self) -> int:
         widen_limits()
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
-        self._sockets = Path(tempfile.mkdtemp(prefix="streamsd-flow-"))
+        on_stop(self._stop)
         control: Control | None = None
         try:
-            try:
-                refused = self._prepare()
-            except InUse as fault:
-                return self._fail("FlowFailed", f"InUse: {fault}")
-            handover = self._start() if refused is None else None
-            # Threads come after the forks.
-            if self.setting.control:
-                control = Control(self.setting.control, self._handle)
-                control.start()
-            return self._refuse(*refused) if refused else self._stay(handover or Path())
+            with contextlib.ExitStack() as ports:
+                refused = handover = None
+                try:
+                    refused = self._prepare()
+                    if refused is None and not self._life.stopping.is_set():
+                        handover = self._start(ports.enter_context(held_addresses(self.spec.processes)))
+                except InUse as fault:
+                    return 0 if self._life.stopping.is_set() else self._fail("FlowFailed", f"InUse: {fault}")
+                except OSError as fault:
+                    if not disk_fault(fault):
+                        raise
+                    self._failure = unwritable(self._state, disk_fault(fault))
+                # Threads come after the forks.
+                if self.setting.control:
+                    control = Control(self.setting.control, self._handle)
+                    control.start()
+                if refused is not None:
+                    return self._refuse(*refused)
+                if self._failure is not None:
+                    return self._out_of_room(*self._failure)
+                return self._stay(handover) if handover is not None else 0
         finally:
             self._end_all()
             if control:
@@ -93,9 +100,14 @@ class Group:
                     self._prepared.tell_letters()
                 self._prepared.store.close()
 
+    @property
+    def _state(self) -> Path:
+        known = self._prepared.store.state if self._prepared else self.setting.state
+        return known or Path(tempfile.gettempdir())
+
     def _prepare(self) -> tuple[str, str] | None:
         try:
-            self._prepared = prepare(self.spec, self.setting)
+            self._prepared = prepare(self.spec, self.setting, self._life.stopping)
         except ProblemsError as fault:
             return "InvalidSpec", "; ".join(f"{dotted(p.path)}: {p.message}" for p in fault.problems)
         except Mismatch as fault:
@@ -106,27 +118,43 @@ class Group:
         """Say what is wrong, and stay until stopped: starting again would not help."""
         log("flow-refused", reason=reason, message=message)
         self._failure = (reason, message)
-        beat = 0
-        while self.setting.linger and not asleep(self._stopping, 1.0 if beat else 0.0):
-            beat += 1
-            self._report(beat)
+        if self.setting.linger:
+            self._report()
+            while not asleep(self._life.stopping, 1.0):
+                self._wait_on()
         return 2
+
+    def _out_of_room(self, reason: str, message: str) -> int:
+        """The disk of the state is full, or may not be written to: wait here until a start has a chance. The processes
+        have ended, and what was stored is whole."""
+        self._fail(reason, message)
+        if self.setting.linger:
+            await_room(self._state, self._life.stopping, self._wait_on)
+        return 1
+
+    def _wait_on(self) -> None:
+        self._life.beat += 1
+        self._report()
 
     # --- the processes
 
-    def _start(self) -> Path:
+    def _start(self, addresses: Sequence[str]) -> Path:
         assert self._prepared is not None
         store, of = self._prepared.store, self.spec.processes
-        handover, addresses = store.handover(), free_addresses(of)
+        handover = store.handover()
         driver_of(self.setting)  # what it imports is shared
         gc.collect()
         gc.freeze()
         for number in range(of):
-            member = Member(number, of, store.run, store.ever, self._board, addresses, handover)
+            member = Member(number, of, store.run, store.ever, self._board, addresses, handover, self._words[number])
             parent = os.getpid()
             pid = os.fork()
             if pid == 0:
-                os._exit(self._be(member, parent))
+                code = 1
+                try:
+                    code = self._be(member, parent)
+                finally:
+                    os._exit(code)  # whatever happens: what the parent has to do is not for this process
             self._pids.append(pid)
         log("flow-group-started", name=self.setting.name, pids=self._pids)
         return handover
@@ -142,7 +170,7 @@ class Group:
                 self.setting.name,
                 self.setting.base,
                 self.setting.state,
-                control=self._socket(member.number),
+                control=self._coordinator.socket(member.number),
                 linger=self.setting.linger,
                 around=self.setting.around,
             )
@@ -152,35 +180,48 @@ class Group:
             member.fail("FlowFailed", f"{type(fault).__name__}: {fault}")
             return 1
 
-    def _socket(self, number: int) -> Path:
-        return self._sockets / str(number)
+    def _gone(self, number: int) -> bool:
+        """Whether a process has ended. Of any thread."""
+        if number in self._ended or number >= len(self._pids):
+            return True
+        try:
+            return os.waitid(os.P_PID, self._pids[number], os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:  # it was reaped a moment ago
+            return True
 
-    def _reap(self) -> None:
+    def _reap(self) -> bool:
+        """Whether all have ended."""
         for number, pid in enumerate(self._pids):
             if number not in self._ended:
                 found, status = os.waitpid(pid, os.WNOHANG)
                 if found:
                     self._ended[number] = os.waitstatus_to_exitcode(status)
+        return len(self._ended) == len(self._pids)
 
     def _end_all(self) -> None:
+        """First all are killed: one that the kernel holds, such as in a disk that hangs, holds no other up."""
         for number, pid in enumerate(self._pids):
             if number not in self._ended:
                 os.kill(pid, signal.SIGKILL)
-                self._ended[number] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        end = time.monotonic() + _GONE_WITHIN
+        while not self._reap():
+            if time.monotonic() > end:
+                left = [pid for number, pid in enumerate(self._pids) if number not in self._ended]
+                log("flow-processes-left", message="the kernel does not end them", pids=left)
+                return
+            time.sleep(0.002)
 
     def _stay(self, handover: Path) -> int:
         """Until all have ended, or one too early."""
         watch = Watch(self._board, self._pids, time.monotonic())
         threading.Thread(target=self._report_on, name="report", daemon=True).start()
         tidy = False
-        while len(self._ended) < len(self._pids):
-            self._reap()
+        while not self._reap():
             if any(code != 0 for code in self._ended.values()):
-                return self._broken(handover)
-            if self._stopping.is_set():
-                if time.monotonic() - self._asked > GRACE + self.spec.epoch_seconds + 3:
-                    log("flow-killed", message="a sink did not answer until the end")
-                    self._end_all()
+                return self._broken()
+            if self._life.stopping.is_set():
+                if self._life.overdue(self.spec.epoch_seconds):
+                    log("flow-killed", message=": ".join(filter(None, self._trouble())) or "it did not end in time")
                     break
             else:
                 stalled = watch.look(time.monotonic(), self._ended)
@@ -189,118 +230,84 @@ class Group:
             if not tidy and self._board.all(Column.READY):
                 tidy = True
                 shutil.rmtree(handover, ignore_errors=True)
-                handover.mkdir(mode=0o700)
             time.sleep(0.02)
+        if any(code != 0 for code in self._ended.values()):
+            return self._broken()
         log("flow-stopped", name=self.setting.name)
         return 0
 
-    def _broken(self, handover: Path) -> int:
+    def _broken(self) -> int:
         """One has ended before its time: so do the others, and each may say what it has seen."""
         end = time.monotonic() + _LAST_WORDS
-        while len(self._ended) < len(self._pids) and time.monotonic() < end:
-            self._reap()
+        while not self._reap() and time.monotonic() < end:
             time.sleep(0.01)
         before = dict(self._ended)
         self._end_all()
-        if self._stopping.is_set():
+        if self._life.stopping.is_set():
             log("flow-stopped", name=self.setting.name)
             return 0
-        for number in self._ended:
-            path = handover / f"failed-{number}"
-            if path.exists():
-                reason, message = json.loads(path.read_text())
-                refused = before.get(number) == 2
-                return self._refuse(reason, message) if refused else self._fail(reason, message)
+        for number, code in before.items():
+            words = self._words[number].read()
+            if words is not None:
+                return self._end_with(*words, refused=code == 2)
+        # Of a fault of its recovery store Bytewax says nothing at all in a cluster.
+        no_room = refusal(self._state)
+        if no_room:
+            return self._out_of_room(*unwritable(self._state, no_room))
         killed = [f"process {number} was ended by signal {-code}" for number, code in before.items() if code < 0]
         return self._fail("ProcessGone", killed[0] if killed else "a process ended")
+
+    def _end_with(self, reason: str, message: str, refused: bool) -> int:
+        if refused:
+            return self._refuse(reason, message)
+        return self._out_of_room(reason, message) if reason == UNWRITABLE else self._fail(reason, message)
 
     def _fail(self, reason: str, message: str) -> int:
         self._failure = (reason, message)
         log("flow-group-failed", reason=reason, message=message)
         self._end_all()
-        self._report(self._beat())
+        self._report()
         return 1
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if not self._stopping.is_set():
-            self._asked = time.monotonic()
-            self._stopping.set()
-            self._board.put(0, Column.STOPPING, 1)
+    def _stop(self) -> None:
+        self._life.stop()
+        self._board.put(0, Column.STOPPING, 1)
 
     # --- requests
-
-    def _ask_all(self, request: Mapping[str, Any], timeout: float) -> list[Mapping[str, Any]]:
-        """Every process's answer; one that gives none is an error in words."""
-
-        def one(number: int) -> Mapping[str, Any]:
-            try:
-                return ask(self._socket(number), request, timeout)
-            except (OSError, ValueError) as fault:
-                return {"error": f"process {number} does not answer: {fault}"}
-
-        return list(self._asking.map(one, range(len(self._pids))))
 
     def _handle(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         match request.get("do"):
             case "status":
                 self._look()
-                return {"ok": True, "live": self._live, "observed": self._observed()}
+                return {"ok": True, "live": self._coordinator.live, "observed": self._observed()}
             case "patch":
                 return self._patch(request.get("live"))
             case "tap":
-                return self._tap(request)
+                return self._coordinator.tap(request)
             case "dead":
                 return {"ok": True, **self._cabinet().summary(int(request.get("count", 10)))}
             case "replay":
-                return self._replay()
+                return self._coordinator.replay(self._cabinet())
             case "stop":
-                self._on_signal(signal.SIGTERM, None)
+                self._stop()
                 return {"ok": True}
             case other:
                 return {"error": f"unknown request {other!r}"}
 
     def _patch(self, live: Any) -> Mapping[str, Any]:
-        """All take it, each between two batches of its own, or it is told which did not."""
-        with self._lock:
-            answers = self._ask_all({"do": "patch", "live": live}, 60.0)
-            wrong = next((answer for answer in answers if not answer.get("ok")), None)
-            if wrong is not None:
-                return wrong
-            self.spec = joined(split(self.spec)[0], live)
-            self._live = digest(live)
-        log("flow-patched", live=self._live)
+        answer = self._coordinator.patch(live)
         self._look()
-        self._report(self._beat())
-        return {"ok": True, "live": self._live}
-
-    def _tap(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        answers = self._ask_all(request, 100.0)
-        seen = [answer for answer in answers if answer.get("ok")]
-        return summed(seen, int(request.get("count", 10))) if seen else answers[0]
+        self._report()
+        return answer
 
     def _cabinet(self) -> Cabinet:
         assert self._prepared is not None
         return self._prepared.cabinet
 
-    def _replay(self) -> Mapping[str, Any]:
-        """Each process takes the letters of its own sources."""
-        cabinet = self._cabinet()
-        last = None
-        for place, _, _ in cabinet.open_letters():
-            last = place
-        if last is None:
-            return {"ok": True, "replayed": 0, "left": 0}
-        answers = self._ask_all({"do": "replay", "until": list(last)}, 100.0)
-        wrong = next((answer for answer in answers if not answer.get("ok")), None)
-        if wrong is not None:
-            return wrong
-        cabinet.set_mark(last)
-        return {"ok": True, "replayed": sum(a["replayed"] for a in answers), "left": answers[0]["left"]}
-
     # --- the report
 
     def _look(self) -> None:
-        for number, answer in enumerate(self._ask_all({"do": "status"}, 3.0)):
+        for number, answer in enumerate(self._coordinator.ask_all({"do": "status"}, 3.0)):
             if answer.get("ok"):
                 self._told[number] = answer
 
@@ -308,19 +315,17 @@ class Group:
         while self._failure is None and len(self._ended) < len(self._pids):
             self._look()
             if self._failure is None:
-                self._report(self._beat())
+                self._report()
             time.sleep(1.0)
-
-    def _beat(self) -> int:
-        return sum(self._board.column(Column.BEAT))
 
     def _observed(self) -> dict[str, JsonValue]:
         told = [self._told[number]["observed"] for number in sorted(self._told)]
         made = together(told)
-        made["live"] = self._live
+        made["live"] = self._coordinator.live
         made["processes"] = [
             {"process": number, "pid": pid, "messages": _messages(self._told.get(number))}
             for number, pid in enumerate(self._pids)
+            if number not in self._ended
         ]
         return made
 
@@ -333,19 +338,20 @@ class Group:
                 return reason, message
         return "", ""
 
-    def _report(self, beat: int) -> None:
+    def _report(self) -> None:
         if self.setting.report is None:
             return
-        reason, message = self._trouble()
-        report = Report(
-            ready=self._failure is None and self._board.all(Column.READY),
-            beat=beat,
-            degraded=bool(reason),
-            reason=reason,
-            message=message,
-            observed=self._observed(),
-        )
-        publish(self.setting.report, report)
+        with self._reporting:  # what is newer is written later
+            reason, message = self._trouble()
+            report = Report(
+                ready=self._failure is None and self._board.all(Column.READY),
+                beat=sum(self._board.column(Column.BEAT)) + self._life.beat,
+                degraded=bool(reason),
+                reason=reason,
+                message=message,
+                observed=self._observed(),
+            )
+            publish(self.setting.report, report)
 
 
 def _messages(told: Mapping[str, Any] | None) -> int:

@@ -23,6 +23,7 @@ class Intake(ABC):
     """
 
     fault: str = ""
+    closes_within = 2.0
     in_parts = False
     """The position is a mapping of parts, which may be given to a flow's processes each alone."""
 

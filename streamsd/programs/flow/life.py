@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import _thread
+import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import FrameType
 
 GRACE = 8.0
 """Seconds after the request to stop in which a sink may still try to write."""
 
 
+def on_stop(stop: Callable[[], object]) -> None:
+    """Have SIGTERM and SIGINT call it, in a thread of its own: a handler runs in the middle of the main thread, or of
+    itself, and would wait for ever for a lock that is held there. A second signal a moment after the first one is
+    enough for that."""
+
+    def take(number: int, frame: FrameType | None) -> None:
+        _thread.start_new_thread(stop, ())
+
+    signal.signal(signal.SIGTERM, take)
+    signal.signal(signal.SIGINT, take)
+
+
 def asleep(stopping: threading.Event, seconds: float) -> bool:
-    """Wait for the event in the thread that takes the signals; whether it is set. A handler that sets it runs in the
-    middle of that thread: were it within the event's own `wait`, it would wait for a lock that it holds itself."""
+    """Wait for the event in the thread that takes the signals, looking often: it must get to run for a signal to be
+    heard. Whether it is set."""
     end = time.monotonic() + seconds
     while not stopping.is_set() and time.monotonic() < end:
         time.sleep(min(0.1, seconds))
@@ -44,6 +60,10 @@ class Life:
         if not self.stopping.is_set():
             self.asked = time.monotonic()
             self.stopping.set()
+
+    def overdue(self, epoch: float) -> bool:
+        """Whether the end takes longer than the last epoch (seconds), the grace of its sinks and what is closed may."""
+        return self.stopping.is_set() and time.monotonic() - self.asked > GRACE + epoch + 3
 
     def pause(self, seconds: float) -> None:
         """Wait in a step that does not succeed. Raises Stopping when it is time to end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -12,12 +13,37 @@ from pathlib import Path
 from streamsd.flow.inherit import Held
 from streamsd.programs.flow.board import Board, Column
 
+_LONGEST = 4000
+"""Characters of a message: a pipe takes 64 KiB at least."""
+
+
+class Words:
+    """A pipe for a process' last words, made before it is forked. They are there after it has ended."""
+
+    def __init__(self) -> None:
+        self._out, self._in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def leave(self, reason: str, message: str) -> None:
+        """What comes first counts, and nothing waits for it to be read."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._in, json.dumps([reason, message[:_LONGEST]]).encode() + b"\n")
+
+    def read(self) -> tuple[str, str] | None:
+        """(reason, message), or nothing."""
+        with contextlib.suppress(BlockingIOError):
+            line, end, _ = os.read(self._out, 1 << 16).partition(b"\n")
+            if end:
+                reason, message = json.loads(line)
+                return reason, message
+        return None
+
 
 @dataclass
 class Member:
     """`run`: counts the starts. `ever`: how many processes this state has known at most. `addresses`: of the cluster,
     empty for a process alone. `handover`: a private directory of this run, through which the stored states, that
-    Bytewax gives each process, come to all; None: alone."""
+    Bytewax gives each process, come to all; None: alone. `words`: where it says what went wrong, for the parent: no
+    file, since it may be the disk that did."""
 
     number: int
     of: int
@@ -26,6 +52,7 @@ class Member:
     board: Board
     addresses: Sequence[str] = ()
     handover: Path | None = None
+    words: Words | None = None
     _states: dict[int, Held | None] = field(default_factory=dict)
 
     @classmethod
@@ -41,8 +68,8 @@ class Member:
 
     def fail(self, reason: str, message: str) -> None:
         """Leave word of what went wrong here."""
-        if self.handover is not None:
-            (self.handover / f"failed-{self.number}").write_text(json.dumps([reason, message]))
+        if self.words is not None:
+            self.words.leave(reason, message)
 
     def give(self, number: int, state: Held | None) -> None:
         """A state that came here, for all."""

@@ -16,6 +16,7 @@ class Outlet(ABC):
     """
 
     fault: str = ""
+    closes_within = 2.0
 
     @abstractmethod
     def start(self, position: Any) -> None:

@@ -73,7 +73,7 @@ class Outlets:
         """Of each sink."""
         return {name: outlet.figures() for name, outlet in self._outlets.items()}
 
-    def close(self) -> None:
-        """Let go of all of them."""
-        for outlet in (*self._outlets.values(), self._letters):
-            outlet.close()
+    @property
+    def all(self) -> dict[str, Outlet]:
+        """All of them, by what they are called."""
+        return {**{f"sink {name}": outlet for name, outlet in self._outlets.items()}, "dead letters": self._letters}

@@ -95,7 +95,8 @@ class SourcePart:
                 raise Ended
             engine.life.beat += 1
             return []
-        if engine.life.stopping.is_set():
+        # At the end of all sources, of which some process may know already and be closing, nobody waits to be quiet.
+        if engine.life.stopping.is_set() and not engine.over:
             engine.life.beat += 1
             if not self._since and engine.quiet():
                 raise Left

@@ -32,13 +32,16 @@ class _Line:
     user: int
 
 
-def free_addresses(count: int) -> list[str]:
-    """Addresses on the loopback that nobody listens on."""
+@contextlib.contextmanager
+def held_addresses(count: int) -> Iterator[list[str]]:
+    """Addresses on the loopback that the kernel gives nobody else meanwhile. They are bound and not listened on, with
+    SO_REUSEADDR: only who asks for that, as Bytewax does, can listen there."""
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             one.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+        yield [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
 
 
 def await_listeners(addresses: Sequence[str], within: float = 30.0) -> None:

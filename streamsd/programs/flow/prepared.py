@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,11 +65,12 @@ class Prepared:
             log("dead-letters", count=sum(reasons.values()), reasons=reasons, file=str(self.letters))
 
 
-def prepare(spec: FlowSpec, setting: Setting) -> Prepared:
-    """ProblemsError when the spec is wrong, Mismatch when the state does not fit it."""
+def prepare(spec: FlowSpec, setting: Setting, stopping: threading.Event) -> Prepared:
+    """ProblemsError when the spec is wrong, Mismatch when the state does not fit it, InUse when another run has it,
+    OSError when it cannot be written."""
     standing = Standing(setting.base)
     plan = compile_flow(spec, standing, setting.base)
-    store = Store(spec, setting.state, plan.state_shape, setting.reset)
+    store = Store(spec, setting.state, plan.state_shape, setting.reset, stopping)
     layout = Layout(spec)
     parts = [part for process in range(layout.of) for part in parts_of(layout, plan, process)]
     return Prepared(plan, standing, store, store.sink_parts(parts))

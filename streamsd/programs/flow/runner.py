@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import gc
-import signal
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from pydantic import ValidationError
-
-from streamsd.core.diagnostics import ProblemsError, dotted, name_hint
+from streamsd.core.diagnostics import ProblemsError, dotted
 from streamsd.core.report import JsonValue, Report
-from streamsd.flow.compiler import compile_flow, problems_of
 from streamsd.flow.layout import Layout
 from streamsd.flow.packages import BYTEWAX
 from streamsd.flow.spec.flow import FlowSpec
-from streamsd.flow.split import digest, joined, split
-from streamsd.flow.taps import RESULTS, Tap
+from streamsd.flow.taps import RESULTS
 from streamsd.programs.flow.board import Column
+from streamsd.programs.flow.changes import Changes
 from streamsd.programs.flow.control import Control
-from streamsd.programs.flow.disk import disk_fault, takes
+from streamsd.programs.flow.disk import await_room, disk_fault, unwritable
 from streamsd.programs.flow.ends import Place, intake_of, outlet_of
 from streamsd.programs.flow.engine import Engine
 from streamsd.programs.flow.journal import JournalDamaged
 from streamsd.programs.flow.letters import Cabinet
-from streamsd.programs.flow.life import Life, Stopping, asleep
+from streamsd.programs.flow.life import Life, Stopping, asleep, on_stop
 from streamsd.programs.flow.member import Member
 from streamsd.programs.flow.prepared import Prepared, Setting, prepare, widen_limits
 from streamsd.programs.flow.replay import replay
@@ -42,6 +37,9 @@ _EPOCH_LATE = 10.0
 """Seconds beyond an epoch after which a flow that does not store its state is called degraded."""
 
 
+_QUIET = 2
+"""Looks, each 0.2 s, at which all processes have stored everything and this one has not left yet. In 5 of 30 stops of
+two processes each waited in Bytewax for the other until it was killed (measured)."""
 _STALLED = 5.0
 """Seconds that a step of the operator's own may take before it is told."""
 _PROGRESS = 10.0
@@ -58,16 +56,15 @@ class Runner:
         self.spec = spec
         self.setting = setting
         self.life = Life()
+        self._changes = Changes(spec, setting.base, lambda: self._complete)
         self._prepared = prepared
         self._member = member
-        self._live = digest(split(spec)[1])
         self._ready = False
         self._failure: tuple[str, str] | None = None
         self._complete = False
         self._engine: Engine | None = None
-        self._tap_now: Tap | None = None
         self._progressed = time.monotonic()
-        self._lock = threading.Lock()
+        self._reporting = threading.Lock()
         self._report_wanted = threading.Event()
 
     # --- the whole course
@@ -76,8 +73,7 @@ class Runner:
         # Short turns of the interpreter's lock: a client's thread must not hold up the flow's for 5 ms.
         sys.setswitchinterval(0.0005)
         widen_limits()
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
+        on_stop(self._stop)
         control = Control(self.setting.control, self._handle) if self.setting.control else None
         if control:
             control.start()
@@ -93,14 +89,14 @@ class Runner:
 
     def _run(self) -> int:
         try:
-            self._prepared = prepared = self._prepared or prepare(self.spec, self.setting)
+            self._prepared = prepared = self._prepared or prepare(self.spec, self.setting, self.life.stopping)
             engine = self._build(prepared)
         except ProblemsError as fault:
             return self._refuse("InvalidSpec", "; ".join(f"{dotted(p.path)}: {p.message}" for p in fault.problems))
         except Mismatch as fault:
             return self._refuse("StateMismatch", str(fault))
         except InUse as fault:
-            return self._failed(fault)
+            return 0 if self.life.stopping.is_set() else self._failed(fault)
         except OSError as fault:
             if not disk_fault(fault):
                 raise
@@ -118,8 +114,7 @@ class Runner:
         self._report()
         if self.setting.linger:
             while not asleep(self.life.stopping, 1.0):
-                self.life.beat += 1
-                self._report()
+                self._wait_on()
         return 2
 
     def _build(self, prepared: Prepared) -> Engine:
@@ -145,8 +140,8 @@ class Runner:
             member.tell(Column.INSIDE, int(engine.at_work))
             member.tell(Column.TURNS, engine.turns)
             member.tell(Column.PULSE, time.monotonic_ns() // 1_000_000)
-            if any(member.board.column(Column.STOPPING)):
-                self.life.stop()
+            if any(member.board.column(Column.STOPPING)) and not self.life.stopping.is_set():
+                self._stop()
             time.sleep(0.1)
 
     def _drive(self, engine: Engine, store: Store) -> int:
@@ -169,8 +164,16 @@ class Runner:
         thread.start()
         self._ready = True
         log("flow-started", name=self.setting.name)
+        quiet = 0
         while thread.is_alive():
             thread.join(0.2)
+            quiet = quiet + 1 if engine.all_quiet else 0
+            if quiet > _QUIET:
+                break  # Bytewax waits for another process, which has left
+            if self.life.overdue(self.spec.epoch_seconds):
+                # What holds it up may do so for ever: it ends as after a crash, with the state of before.
+                log("flow-killed", message=": ".join(filter(None, self._trouble())) or "the flow did not end in time")
+                return 0
         engine.close()
         if outcome:
             fault = engine.fault or outcome[0]
@@ -185,8 +188,7 @@ class Runner:
             self._report()
             if self.setting.linger:
                 while not asleep(self.life.stopping, 1.0):
-                    self.life.beat += 1
-                    self._report()
+                    self._wait_on()
         log("flow-stopped", name=self.setting.name)
         self._report()
         return 0
@@ -212,23 +214,25 @@ class Runner:
 
     def _out_of_room(self, words: str) -> int:
         """The disk of the state is full, or may not be written to. Bytewax ends with it; what was stored is whole. Wait
-        here until a start has a chance."""
+        here until a start has a chance; of several processes their parent waits."""
         state = self._prepared.store.state if self._prepared else self.setting.state or Path(tempfile.gettempdir())
-        message = f"{state}: {words}; the flow goes on from what was stored once it can be written to"
-        self._failure = ("StateUnwritable", message)
-        log("flow-failed", reason="StateUnwritable", message=message)
+        self._failure = unwritable(state, words)
+        log("flow-failed", reason=self._failure[0], message=self._failure[1])
         self._ready = False
         self._report()
         if self._member is not None:
             self._member.fail(*self._failure)
         elif self.setting.linger:
-            while not asleep(self.life.stopping, 1.0) and not takes(state):
-                self.life.beat += 1
-                self._report()
+            await_room(state, self.life.stopping, self._wait_on)
         return 1
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def _wait_on(self) -> None:
+        self.life.beat += 1
+        self._report()
+
+    def _stop(self) -> None:
         self.life.stop()
+        self._changes.hurry()
         if self._member is not None:
             self._member.tell(Column.STOPPING, 1)
 
@@ -238,53 +242,32 @@ class Runner:
         match request.get("do"):
             case "status":
                 trouble = self._failure or self._trouble()
-                return {"ok": True, "live": self._live, "observed": self._observed(), "trouble": trouble}
+                return {"ok": True, "live": self._changes.live, "observed": self._observed(), "trouble": trouble}
             case "patch":
-                return self._patch(request.get("live"))
+                return self._patch(request)
             case "tap":
-                place = str(request.get("place") or RESULTS)
-                return self._tap(place, int(request.get("count", 10)), float(request.get("seconds", 5.0)))
+                return self._tap(request)
             case "dead":
                 return {"ok": True, **self._cabinet().summary(int(request.get("count", 10)))}
             case "replay":
                 return self._replay(request.get("until"))
             case "stop":
-                self.life.stop()
+                self._stop()
                 return {"ok": True}
             case other:
                 return {"error": f"unknown request {other!r}"}
 
-    def _patch(self, live: Any) -> Mapping[str, Any]:
-        engine = self._engine
+    def _patch(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        engine, live = self._engine, request.get("live")
         if engine is None:
+            if self._member is not None:
+                self._member.tell(Column.VOTE, -request["number"])
             return {"error": "the flow does not run"}
-        try:
-            spec = joined(split(self.spec)[0], live)
-        except (ValidationError, KeyError, TypeError, AttributeError) as fault:
-            return {"error": f"not a flow: {fault}"}
-        if self._tap_now is not None:
-            self._tap_now.full.set()  # who looks in gets what there is
-        with self._lock:
-            problems = problems_of(spec, self.setting.base)
-            if problems:
-                return {"error": "; ".join(f"{dotted(p.path)}: {p.message}" for p in problems)}
-            plan = compile_flow(spec, engine.standing, self.setting.base)
-            wrong = ""
-            if split(spec)[0] != split(self.spec)[0] or plan.state_shape != engine.plan.state_shape:
-                wrong = "the change would change the state's shape: windows, keys and dedupes need a restart"
-            # At its end a flow takes nothing in any more: the change is as good as made.
-            elif not self._complete and not engine.patch(plan):
-                wrong = "the flow did not take the change in time"
-            if wrong:
-                # What outlives a plan was made ready for the one that is refused.
-                engine.put(compile_flow(self.spec, engine.standing, self.setting.base))
-                return {"error": wrong}
-            engine.figures.patched += 1
-            self.spec = spec
-            self._live = digest(live)
-        log("flow-patched", live=self._live)
+        changes = self._changes
+        answer = changes.patch(engine, live) if self._member is None else changes.vote(engine, live, request["number"])
+        self.spec = changes.spec
         self._report()
-        return {"ok": True, "live": self._live}
+        return answer
 
     def _cabinet(self) -> Cabinet:
         assert self._prepared is not None
@@ -296,33 +279,12 @@ class Runner:
             return {"error": "the flow does not run, or is at its end"}
         return replay(engine, self._cabinet(), until)
 
-    def _tap(self, place: str, count: int, seconds: float) -> Mapping[str, Any]:
-        """The next messages at a place (as `explain` names them), and how many a second there were meanwhile."""
+    def _tap(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         engine = self._engine
         if engine is None or self._complete:
             return {"error": "the flow does not run, or is at its end"}
-        stages = {stage.place: stage.does for stage in engine.plan.stages}
-        if place not in stages and place != RESULTS:
-            return {"error": f"there is no place {place!r} in this flow; {name_hint(place, stages, 'places')}"}
-        tap = Tap(place, count)
-        with self._lock:
-            self._tap_now = tap
-            if stages.get(place, RESULTS) in (RESULTS, "window", "join"):
-                began = time.monotonic()
-                engine.tap = tap
-                tap.full.wait(min(seconds, 60.0))
-                engine.tap = None
-            else:
-                before = engine.coming
-                try:
-                    if not engine.patch(compile_flow(self.spec, engine.standing, self.setting.base, tap)):
-                        return {"error": "the flow is too busy to be looked into"}
-                    began = time.monotonic()
-                    tap.full.wait(min(seconds, 60.0))
-                finally:
-                    engine.put(before)
-        passed = max(time.monotonic() - began, 1e-3)
-        return {"ok": True, "rows": tap.rows[:count], "rate": round(tap.total / passed, 1)}
+        place = str(request.get("place") or RESULTS)
+        return self._changes.tap(engine, place, int(request.get("count", 10)), float(request.get("seconds", 5.0)))
 
     # --- the report
 
@@ -356,7 +318,7 @@ class Runner:
                 log("flow-progress", source=name, **{k: one[k] for k in ("messages", "rate", "time_left") if k in one})
 
     def _observed(self) -> dict[str, JsonValue]:
-        made: dict[str, JsonValue] = {"live": self._live}
+        made: dict[str, JsonValue] = {"live": self._changes.live}
         if self._engine is not None:
             made |= self._engine.observed()
         made["complete"] = self._complete
@@ -365,16 +327,17 @@ class Runner:
     def _report(self) -> None:
         if self.setting.report is None:
             return
-        reason, message = self._failure or self._trouble()
-        report = Report(
-            ready=self._ready and self._failure is None,
-            beat=self.life.beat,
-            degraded=bool(reason),
-            reason=reason,
-            message=message,
-            observed=self._observed(),
-        )
-        publish(self.setting.report, report)
+        with self._reporting:  # what is newer is written later
+            reason, message = self._failure or self._trouble()
+            report = Report(
+                ready=self._ready and self._failure is None,
+                beat=self.life.beat,
+                degraded=bool(reason),
+                reason=reason,
+                message=message,
+                observed=self._observed(),
+            )
+            publish(self.setting.report, report)
 
     def _trouble(self) -> tuple[str, str]:
         """What does not go well now, or nothing."""

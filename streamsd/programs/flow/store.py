@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -35,8 +36,9 @@ class Store:
     """`state`: outlives restarts; None: nothing does. `recovery`: what belongs to one generation. `run`: counts the
     starts; `ever`: how many processes there were at most."""
 
-    def __init__(self, spec: FlowSpec, state: Path | None, shape: str, reset: bool) -> None:
-        """Find the store, or begin one. Mismatch when it does not fit, InUse when somebody else has it."""
+    def __init__(self, spec: FlowSpec, state: Path | None, shape: str, reset: bool, stopping: threading.Event) -> None:
+        """Find the store, or begin one. Mismatch when it does not fit, InUse when somebody else has it, and has it
+        still after a while or when the flow is to stop."""
         recovery = spec.recovery
         self._temporary: str | None = None
         self._held = -1
@@ -46,7 +48,7 @@ class Store:
         root = Path(self._temporary) if self._temporary else self.state
         self.recovery = root / f"generation-{recovery.generation}"
         try:
-            self._lock(self.state)
+            self._lock(self.state, stopping)
             self._open(reset, shape, recovery.generation)
         except BaseException:
             self.close()
@@ -55,7 +57,7 @@ class Store:
         self.run, self.ever = known["run"] + 1, max(known["ever"], spec.processes)
         self._write("runs.json", {"run": self.run, "ever": self.ever})
 
-    def _lock(self, state: Path) -> None:
+    def _lock(self, state: Path, stopping: threading.Event) -> None:
         """Two runs of one state would each write over what the other stored. The lock is held as long as this process
         and those that are forked from it live. InUse when it does not become free."""
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -66,7 +68,7 @@ class Store:
                 fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError:
-                if time.monotonic() > end:
+                if stopping.is_set() or time.monotonic() > end:
                     raise InUse(f"another process holds the state in {state}") from None
                 time.sleep(0.02)
 

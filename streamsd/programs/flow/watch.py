@@ -15,6 +15,8 @@ STALL = 4.0
 """Seconds in which nothing happens at all."""
 START = 30.0
 """The same while they start."""
+_GAP = 0.5
+"""Seconds between two looks, at most, as long as the parent runs."""
 
 
 class Watch:
@@ -27,9 +29,16 @@ class Watch:
         self._moved = now
         self._ticks = [0] * len(pids)
         self._alive = [now] * len(pids)
+        self._looked = now
 
     def look(self, now: float, ended: Collection[int]) -> str:
         """What is wrong, in words, or nothing. `now`: monotonic seconds. `ended`: processes at their end."""
+        # Time in which nobody looked, the whole group being paused (a frozen container, a host that stands still), says
+        # nothing of anybody.
+        missed = max(0.0, now - self._looked - _GAP)
+        self._looked = now
+        self._moved += missed
+        self._alive = [seen + missed for seen in self._alive]
         return self._frozen(now, ended) or self._waiting(now)
 
     def _frozen(self, now: float, ended: Collection[int]) -> str:
@@ -58,6 +67,10 @@ class Watch:
             stopped = [process for process, pid in enumerate(self._pids) if _state_of(pid)[0] in "Tt"]
             if stopped:
                 return f"process {stopped[0]} is stopped"
+            if any(map(_in_disk, self._pids)):
+                # An epoch is stored on a disk that is slow, or stands still for a while: a single process waits too.
+                self._moved = now - patience + _GAP
+                return ""
             return f"the processes wait for each other since {patience:.0f} s: a connection between them is cut"
         return ""
 
@@ -69,3 +82,12 @@ def _state_of(pid: int) -> tuple[str, int]:
     except OSError:
         return "X", 0
     return parts[0], int(parts[11]) + int(parts[12])
+
+
+def _in_disk(pid: int) -> bool:
+    """Whether a thread of the process waits for a disk."""
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        return any((thread / "stat").read_text().rpartition(")")[2].split()[0] == "D" for thread in threads)
+    except OSError:
+        return False

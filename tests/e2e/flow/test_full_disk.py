@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from streamsd.core.report import Report, read_report
 from tests.e2e.flow.processes import Flow, until
+from tests.e2e.host import Host
 from tests.programs_needed import need_module
 
 FAST = {"epoch": "100ms"}
@@ -57,6 +61,13 @@ def told(one: Flow, *words: str) -> str:
         return until(found, f"a report of {words}")
     except AssertionError as fault:
         raise AssertionError(f"{fault}: {one.report()}\n{one.log()[-3000:]}") from None
+
+
+def report(host: Host) -> Report:
+    """What the flow `counts` of a daemon reports."""
+    found = read_report(host.settings.run_dir / "r/Flow.counts/report.json")
+    assert found is not None
+    return found
 
 
 def numbers_of(kind: str, place: Path) -> list[int]:
@@ -112,17 +123,34 @@ def test_a_sink_waits_for_room_and_has_each_row_once(flow, disk: Disk, kind: str
     assert numbers_of(kind, disk.place) == list(range(COUNT))
 
 
-def test_a_flow_whose_state_finds_no_room_says_so_and_goes_on_from_what_was_stored(flow, disk: Disk) -> None:
+def counting(processes: int, count: int, keys: int) -> dict[str, Any]:
+    """Each process' source counts to `count`; a window adds up by key."""
+    source = {
+        "generator": {"fields": {"i": "n", "k": f"n % {keys}"}, "count": count, "rate": 20_000},
+        "schema": {"i": "int", "k": "int"},
+    }
+    return {
+        "processes": processes,
+        "sources": {"ab"[number]: source for number in range(processes)},
+        "steps": [{"window": {"tumbling": "1h", "key": "k", "emit": {"n": "count()", "total": "sum(i)"}}}],
+        "sink": {"file": {"path": "out.ndjson"}, "delivery": "exactly_once"},
+        "recovery": FAST,
+    }
+
+
+def exact(rows: list[dict[str, Any]], processes: int, count: int, keys: int) -> bool:
+    """Whether each window is there once, and is what all sources came to."""
+    found = {row["k"]: (row["n"], row["total"]) for row in rows}
+    wanted = {k: (processes * (count // keys), processes * sum(range(k, count, keys))) for k in range(keys)}
+    return len(rows) == len(found) and found == wanted
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_flow_whose_state_finds_no_room_says_so_and_goes_on_from_what_was_stored(
+    flow, disk: Disk, processes: int
+) -> None:
     count, keys = 40_000, 8000
-    one = flow(
-        {
-            "source": {"generator": {"fields": {"i": "n", "k": f"n % {keys}"}, "count": count, "rate": 20_000}},
-            "schema": {"i": "int", "k": "int"},
-            "steps": [{"window": {"tumbling": "1h", "key": "k", "emit": {"n": "count()", "total": "sum(i)"}}}],
-            "sink": {"file": {"path": "out.ndjson"}, "delivery": "exactly_once"},
-            "recovery": FAST,
-        }
-    )
+    one = flow(counting(processes, count, keys))
     (one.directory / "state").symlink_to(disk.place)
     disk.change("ro")
     one.start()
@@ -133,11 +161,55 @@ def test_a_flow_whose_state_finds_no_room_says_so_and_goes_on_from_what_was_stor
     until(lambda: not one.alive(), "it ends, to be started again")
     one.start()
     assert told(one, "no space left") == "StateUnwritable"
+    assert one.alive(), "it waits"
+    beat = one.report().beat
+    until(lambda: one.report().beat > beat + 2, "and tells so")
     disk.change("size=256m")
     until(lambda: not one.alive(), "it ends, to be started again")
     one.start()
     one.complete()
     assert one.stop() == 0
-    rows = {row["k"]: (row["n"], row["total"]) for row in one.lines("out.ndjson")}
-    assert len(one.lines("out.ndjson")) == len(rows), "a window came twice"
-    assert rows == {k: (count // keys, sum(range(k, count, keys))) for k in range(keys)}
+    assert exact(one.lines("out.ndjson"), processes, count, keys)
+
+
+def test_a_group_that_waits_for_room_ends_with_sigterm(flow, disk: Disk) -> None:
+    one = flow(counting(2, 40_000, 8000))
+    (one.directory / "state").symlink_to(disk.place)
+    one.start()
+    assert told(one, "no space left") == "StateUnwritable"
+    assert "does not answer" in one.ask(do="patch", live={"steps": [], "sources": {}, "sinks": {}})["error"]
+    one.stop()
+    assert not list(disk.place.glob(".room")), "what it tried is gone"
+
+
+def test_the_daemon_does_not_start_a_group_again_and_again_that_waits_for_room(host: Host) -> None:
+    count, keys = 40_000, 8000
+    fields = f"{{i: n, k: n % {keys}}}"
+    source = f"{{generator: {{fields: {fields}, count: {count}, rate: 20000}}, schema: {{i: int, k: int}}}}"
+    with contextlib.closing(Disk(host.settings.state_dir / "r/Flow.counts")) as disk:
+        host.write(
+            f"""
+            version: 1
+            flows:
+              counts:
+                processes: 2
+                sources: {{a: {source}, b: {source}}}
+                steps: [{{window: {{tumbling: 1h, key: k, emit: {{n: count(), total: sum(i)}}}}}}]
+                sink: {{file: {{path: out.ndjson}}, delivery: exactly_once}}
+                recovery: {{epoch: 100ms}}
+            """
+        )
+        host.up("--no-watch")
+        host.until(lambda: host.condition("Flow/counts", "Ready")["reason"] == "StateUnwritable", "what is wrong")
+        first = host.pid("Flow/counts/runner")
+        beat = report(host).beat
+        host.until(lambda: report(host).beat > beat + 8, "it waits in place")
+        assert host.pid("Flow/counts/runner") == first
+        disk.change("size=256m")
+        host.until(lambda: host.resource("Flow/counts")["observed"].get("complete"), "it goes on by itself")
+        assert host.pid("Flow/counts/runner") != first
+        (process,) = host.resource("Flow/counts")["processes"]
+        assert process["restarts"] == 1
+        rows = [json.loads(line) for line in (host.directory / "out.ndjson").read_text().splitlines()]
+        assert exact(rows, 2, count, keys)
+        assert host.cli("down").returncode == 0

@@ -11,7 +11,7 @@ from typing import Any
 from streamsd.core.report import JsonValue
 from streamsd.flow.outputs import Batch
 from streamsd.flow.spec.sinks import FileSink
-from streamsd.programs.flow.life import Backoff, Life
+from streamsd.programs.flow.life import GRACE, Backoff, Life
 from streamsd.programs.flow.outlet import Outlet
 
 _BUFFER = 256 * 1024
@@ -22,6 +22,8 @@ class FileOutlet(Outlet):
     """The position is the file's inode and size, and when it was begun. After a restart the file is cut there: what was
     written after the state was stored is written again. Files are rotated at that moment only, so that a rotation can
     be taken back."""
+
+    closes_within = GRACE
 
     def __init__(
         self,

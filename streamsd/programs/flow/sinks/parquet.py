@@ -22,7 +22,7 @@ from streamsd.core.report import JsonValue
 from streamsd.flow.outputs import Batch
 from streamsd.flow.spec.sinks import FileSink
 from streamsd.flow.types import Base, TimeForm, Type
-from streamsd.programs.flow.life import Backoff, Life
+from streamsd.programs.flow.life import GRACE, Backoff, Life
 from streamsd.programs.flow.outlet import Outlet
 from streamsd.programs.flow.parcels import long_columns, size_of_rows
 
@@ -58,6 +58,8 @@ def column_type(kind: Type) -> Any:
 class ParquetOutlet(Outlet):
     """The position is (number of the file, bytes of the working file, when it was begun). A working file is removed
     when the state after its last row is stored, so that a file written just before a crash can be taken back."""
+
+    closes_within = GRACE
 
     def __init__(self, spec: FileSink, base: Path, fields: Mapping[str, Type], life: Life) -> None:
         path = base / spec.path

@@ -3,12 +3,15 @@ that each record counts once. `kafka_group` shares them with others."""
 
 from __future__ import annotations
 
+import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any, overload
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from streamsd.core.report import JsonValue
 from streamsd.flow.pipeline import Chunk
@@ -49,10 +52,9 @@ class KafkaIntake(Intake):
 
     def connect(self, group: str, more: Mapping[str, object]) -> None:
         """Make the consumer. Nothing is asked of a broker yet."""
-        spec = self.spec
         self.consumer = Consumer(
             {
-                **options(spec.brokers, spec.login, spec.mechanism, spec.tls, self.place.base),
+                **self.common(),
                 "group.id": group,
                 "enable.auto.commit": False,
                 # What is done about it is `Astray`'s.
@@ -62,11 +64,16 @@ class KafkaIntake(Intake):
                 # After its queue was full librdkafka waits, for a second as it comes: a topic of 93-byte records was
                 # read at 0.12 to 0.16 M/s with that, at 0.4 M/s with this (measured).
                 "fetch.queue.backoff.ms": 20,
-                "error_cb": self.complaints,
                 "on_commit": self._on_commit,
                 **more,
             }
         )
+
+    def common(self) -> dict[str, Any]:
+        """What every client of the source is told."""
+        spec = self.spec
+        told = options(spec.brokers, spec.login, spec.mechanism, spec.tls, self.place.base)
+        return {**told, "error_cb": self.complaints}
 
     @abstractmethod
     def look(self) -> None:
@@ -183,6 +190,8 @@ class KafkaWholeIntake(KafkaIntake):
         self._looked: float | None = None
         self._anew = True
         """Nothing was read before."""
+        self._looking: Future[list[TopicPartition]] | None = None
+        self._asks: Any = None
         self._backoff = Backoff(0.2, 10.0)
         self._next_try = 0.0
 
@@ -190,20 +199,26 @@ class KafkaWholeIntake(KafkaIntake):
         self.offsets = dict(position or {})
         self._anew = not self.offsets
         self.connect(f"streamsd.{self.place.name}", {})
+        self._asks = AdminClient(self.common())
 
     def look(self) -> None:
         now = time.monotonic()
         look = _LOOK_LOST if self.complaints.lost else _LOOK
-        if now < self._next_try or (self._looked is not None and now - self._looked < look):
+        if self._looking is None:
+            if now >= self._next_try and (self._looked is None or now - self._looked >= look):
+                self._looking = self._begin_look()
             return
+        if not self._looking.done():
+            return
+        asked, self._looking = self._looking, None
         first = self._looked is None
         try:
-            found = self._partitions()
+            found = asked.result()
             fresh = [part for part in found if name_of(part) not in self.assigned and self._mine(name_of(part))]
             for part in fresh:
                 part.offset = self._offset(part, first)
         except KafkaException as fault:
-            self.consumer.poll(0)  # what it has to complain of is told in calls like this one
+            self._asks.poll(0)  # what it has to complain of is told in calls like this one
             self.fault = self.complaints.lost or f"{','.join(self.spec.brokers)}: {words(fault)}"
             self._next_try = now + (self._backoff.next() or 0.2)
             return
@@ -228,10 +243,24 @@ class KafkaWholeIntake(KafkaIntake):
             self.offsets[name] = found[1]
         return self.offsets.get(name, OFFSET_BEGINNING)
 
+    def _begin_look(self) -> Future[list[TopicPartition]]:
+        """In a thread of its own, and with a client of its own: while a broker that is away is waited for, nothing else
+        can be had of the same client (measured), and the flow would stand still."""
+        made: Future[list[TopicPartition]] = Future()
+
+        def ask() -> None:
+            try:
+                made.set_result(self._partitions())
+            except Exception as fault:  # noqa: BLE001  # it is raised where it is asked for
+                made.set_exception(fault)
+
+        threading.Thread(target=ask, name="kafka-look", daemon=True).start()
+        return made
+
     def _partitions(self) -> list[TopicPartition]:
         made = []
         for topic in self.spec.topics:
-            told = self.consumer.list_topics(topic, timeout=_TIMEOUT if not self.assigned else 1.0).topics[topic]
+            told = self._asks.list_topics(topic, timeout=_TIMEOUT).topics[topic]
             if told.error is not None:
                 raise KafkaException(told.error)
             made += [TopicPartition(topic, number) for number in told.partitions]
