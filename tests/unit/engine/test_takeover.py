@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from streamsd.core.address import Address, UnitId
 from streamsd.core.runtime import RuntimeFault
-from streamsd.core.unit import FileExists, Limits
+from streamsd.core.unit import FileExists, Limits, RestartMode
 from streamsd.engine.plan import Plan
 from streamsd.testing import Scenario, things
 
 A = UnitId.parse("Thing/a/main")
 B = UnitId.parse("Thing/b/main")
-
-
-@pytest.fixture
-async def s(tmp_path: Path) -> AsyncIterator[Scenario]:
-    async with Scenario(tmp_path) as scenario:
-        yield scenario
+C = UnitId.parse("Thing/c/main")
 
 
 async def planned(s: Scenario) -> Plan:
@@ -135,3 +129,36 @@ async def test_there_is_no_plan_of_what_nobody_can_see(s: Scenario) -> None:
     await s.advance(30)
     assert s.converged
     assert not (await planned(s)).actions
+
+
+async def test_the_next_controller_adopts_everything_and_asks_for_nothing(tmp_path: Path) -> None:
+    profile = things(
+        a={"level": 2, "memory": 1 << 20, "probed": True},
+        b={"uses": ["a"], "helpers": ["h"], "extras": ["x"]},
+        c={"restart": RestartMode.ON_FAILURE},
+    )
+    async with Scenario(tmp_path) as first:
+        await first.apply(profile, 1)
+        first.runtime.kill(C, code=0)
+        await first.advance(1)
+        assert first.converged
+    before = first.runtime.running()
+    first.runtime.forget_calls()
+    async with first.anew() as second:
+        await second.advance(1)
+        assert not second.converged, "nothing is accepted yet"
+        await second.apply(profile, 3)
+        assert second.converged
+        await second.advance(60)
+    assert first.runtime.mutations() == []
+    assert first.runtime.running() == before
+
+
+async def test_what_left_the_profile_while_no_controller_ran_is_ended(tmp_path: Path) -> None:
+    async with Scenario(tmp_path) as first:
+        await first.apply(things(a={}, b={"uses": ["a"]}), 1)
+    first.runtime.forget_calls()
+    async with first.anew() as second:
+        await second.apply(things(a={"size": "big"}), 3)
+        assert second.converged
+    assert sorted(first.runtime.mutations()) == ["start Thing/a/main", "stop Thing/a/main", "stop Thing/b/main"]
