@@ -1,7 +1,8 @@
-"""The memory of a `batch` step: the messages that wait to be sent on as one."""
+"""The memory of `batch` steps: the messages that wait to be sent on as one."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +66,12 @@ class Batcher:
         """The partitions of which what waits is to be sent on, though it is not full."""
         return {partition for partition, held in self._waiting.items() if self._is_due(held, now)}
 
+    def next(self) -> int | None:
+        """When the next one is due, in microseconds; None while nothing waits for a time."""
+        if self._micros is None:
+            return None
+        return min((held.since + self._micros for held in self._waiting.values() if held.rows), default=None)
+
     def _is_due(self, held: _Waiting, now: int) -> bool:
         old = self._micros is not None and now - held.since >= self._micros
         return bool(held.rows) and (old or self.closing)
@@ -78,3 +85,37 @@ class Batcher:
 
     def restore(self, state: Any) -> None:
         self._waiting = {name: _Waiting(list(rows), size, since) for name, rows, size, since in state}
+
+
+class Batchers:
+    """Those of one part of a flow, by name. They are stored together."""
+
+    def __init__(self) -> None:
+        self._all: dict[str, Batcher] = {}
+
+    def named(self, name: str, spec: Batch) -> Batcher:
+        """As the profile says now, with what waits in it."""
+        batcher = self._all.setdefault(name, Batcher())
+        batcher.change(spec)
+        return batcher
+
+    def due(self, now: int, everything: bool) -> set[str]:
+        """The partitions of which messages are held back that are to be sent on now: old ones, or all there are."""
+        for batcher in self._all.values():
+            batcher.closing = everything
+        return {partition for batcher in self._all.values() for partition in batcher.due(now)}
+
+    def next(self) -> int | None:
+        """When the next ones are due, in microseconds; None while nothing waits for a time."""
+        return min((at for batcher in self._all.values() if (at := batcher.next()) is not None), default=None)
+
+    def items(self) -> Mapping[str, Batcher]:
+        return self._all
+
+    def state(self) -> dict[str, Any]:
+        return {name: batcher.state() for name, batcher in self._all.items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """What is no longer there by its name was let go with `recovery.generation`."""
+        for name, batcher in self._all.items():
+            batcher.restore(state.get(name, ()))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from streamsd.core.diagnostics import FieldPath, Problem
+from streamsd.flow.batches import Batcher
 from streamsd.flow.custom import CustomBatch, function_of
 from streamsd.flow.expressions.names import NAMES
 from streamsd.flow.expressions.typed import Pool
@@ -100,12 +101,11 @@ class LoopBuilder:
         batch = self.pool.constant(self._standing.once(make).run)
         self._next_part(f"{batch}(rows, dead)", schema)
 
-    def batch(self, spec: Batch, name: str, apart: bool) -> None:
-        """A step that holds messages back, named by its place among its owner's. `apart`: those of each partition by
-        themselves."""
+    def batch(self, spec: Batch, batcher: Batcher, apart: bool = False) -> None:
+        """A step that holds messages back, in `batcher`. `apart`: those of each partition by themselves."""
         self.writer.line(f"append({self.row.written(self._record(True))})")
         self._finish_part()
-        held = self.pool.constant(self._standing.batcher(name, spec).take)
+        held = self.pool.constant(batcher.take)
         self._next_part(
             f"{held}(rows, now, dead, {'partition' if apart else repr('')})", {spec.as_: list_of(map_of(ANY))}
         )

@@ -137,7 +137,7 @@ class Front:
         letters: list[Dead] = []
         before: set[str] = set()
         # What comes of one batch may wait in another one behind it.
-        while (due := self.plan.standing.due(now, everything)) and due != before:
+        while (due := self.plan.standing.batchers.due(now, everything)) and due != before:
             before = due
             self._now = max(self._now, now)
             for name, source in self.plan.sources.items():
@@ -190,6 +190,20 @@ def say(plan: FlowPlan, said: Sequence[Any], now: int, counts: Counts) -> tuple[
     return rows, [dead(fault, raw) for fault, raw in faults]
 
 
+def gathered(plan: FlowPlan, rows: list[Any], now: int, everything: bool = False) -> tuple[list[Any], list[Dead]]:
+    """What becomes of a window's results in the batches behind it: those that are full, or old enough at `now`, or all
+    of them when nothing more comes; and the dead letters of the steps there."""
+    loop = plan.results
+    if loop is None:
+        return rows, []
+    made, faults = loop(rows, None, now, "")
+    while everything and plan.standing.results.due(now, everything):
+        more, more_faults = loop([], None, now, "")
+        made += more
+        faults += more_faults
+    return made, [dead(fault, raw) for fault, raw in faults]
+
+
 def spread(plan: FlowPlan, rows: list[Any], now: int) -> tuple[dict[str, list[Any]], list[Dead]]:
     """What each sink gets of these rows, and the dead letters of its own steps."""
     out: dict[str, list[Any]] = {}
@@ -227,16 +241,16 @@ class Pipeline:
         self.front.tick(now, now / 1e6)
         rows, letters = self.front.due(now)
         self.letters += letters
-        self._take(rows, now)
+        self._take(rows, now, tick=True)
 
     def finish(self, now: int = 0) -> None:
         """The sources are at their end."""
         rows, letters = self.front.due(now, everything=True)
         self.front.close()
         self.letters += letters
-        self._take(rows, now)
+        self._take(rows, now, everything=True)
 
-    def _take(self, rows: list[Any], now: int) -> None:
+    def _take(self, rows: list[Any], now: int, tick: bool = False, everything: bool = False) -> None:
         for number, work in self.front.work():
             shard = self._shards.get(number)
             if shard is None:
@@ -249,6 +263,9 @@ class Pipeline:
                 more, letters = say(self.plan, said, now, self.counts)
                 rows += more
                 self.letters += letters
+        if rows or tick or everything:
+            rows, letters = gathered(self.plan, rows, now, everything)
+            self.letters += letters
         if rows:
             out, letters = spread(self.plan, rows, now)
             self.letters += letters

@@ -84,6 +84,8 @@ class FlowPlan:
     spec: FlowSpec
     sources: dict[str, SourcePlan] = field(default_factory=dict)
     keyed: Keyed | None = None
+    results: Loop | None = None
+    """What is done with the results of a window or join before they go to the sinks, where batches are made of them."""
     sinks: dict[str, SinkPlan] = field(default_factory=dict)
     standing: Standing = field(default_factory=lambda: Standing(Path()))
     stages: list[Stage] = field(default_factory=list)

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from streamsd.core.diagnostics import FieldPath, Problem
-from streamsd.flow.batches import Batcher
+from streamsd.flow.batches import Batcher, Batchers
 from streamsd.flow.expressions.runtime import to_str
 from streamsd.flow.inherit import Inheritance
 from streamsd.flow.keyed import KeyedFront
 from streamsd.flow.memory import Outside, Seen, Throttle
-from streamsd.flow.spec.steps import Batch, Dedupe, Enrich, Redact
+from streamsd.flow.spec.steps import Dedupe, Enrich, Redact
 from streamsd.flow.tables import LookupTable, TableFault
 from streamsd.flow.types import Type
 from streamsd.flow.watermark import UNKNOWN, Clock
@@ -44,7 +44,10 @@ class Standing:
         self.base = base
         self._tables: dict[str, LookupTable] = {}
         self._seen: dict[str, Seen] = {}
-        self._batchers: dict[str, Batcher] = {}
+        self.batchers = Batchers()
+        """Those in front of a window."""
+        self.results = Batchers()
+        """Those behind it: they are stored by themselves, as what they hold comes from the shards."""
         self._old_tables: dict[str, LookupTable] = {}
         self._made: list[Any] = []
         self._again: Iterator[Any] | None = None
@@ -108,17 +111,6 @@ class Standing:
             self._seen[name] = Seen(round(dedupe.within.seconds * 1e6), dedupe.max)
         return self._seen[name]
 
-    def batcher(self, name: str, spec: Batch) -> Batcher:
-        batcher = self._batchers.setdefault(name, Batcher())
-        batcher.change(spec)
-        return batcher
-
-    def due(self, now: int, everything: bool) -> set[str]:
-        """The partitions of which a step holds messages back that are to be sent on now: old ones, or all there are."""
-        for batcher in self._batchers.values():
-            batcher.closing = everything
-        return {partition for batcher in self._batchers.values() for partition in batcher.due(now)}
-
     def throttle(self, rate: float, burst: int) -> Throttle:
         """A throttle whose drops are counted."""
         made = self.once(lambda: Throttle(rate, burst))
@@ -179,7 +171,7 @@ class Standing:
 
     def _with_memory(self) -> dict[str, Seen | Batcher]:
         made: dict[str, Seen | Batcher] = {f"dedupe {name}": seen for name, seen in self._seen.items()}
-        return made | {f"batch {name}": batcher for name, batcher in self._batchers.items()}
+        return made | {f"batch {name}": batcher for name, batcher in self.batchers.items().items()}
 
     def inherit(self, mine: Inheritance) -> None:
         """Go on from what was stored."""
@@ -203,8 +195,10 @@ class Standing:
 
     def state(self) -> dict[str, Any]:
         """Everything that a restart must not lose, of a flow in one piece."""
-        return {"memories": self.memories(), "clock": self.times(), "front": self.front()}
+        made = {"memories": self.memories(), "clock": self.times(), "front": self.front()}
+        return {**made, "results": self.results.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         memories, times = state["memories"], state["clock"]
         self.inherit(Inheritance(own=state["front"], memories=memories, times=times))
+        self.results.restore(state["results"])

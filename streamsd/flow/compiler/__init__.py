@@ -8,6 +8,7 @@ from pathlib import Path
 from streamsd.core.diagnostics import Problem, ProblemsError
 from streamsd.flow.compiler.draft import Draft
 from streamsd.flow.compiler.keyed import KeyedEnd
+from streamsd.flow.compiler.results import ResultsCompiler
 from streamsd.flow.compiler.sinks import SinksCompiler
 from streamsd.flow.compiler.sources import SourcesCompiler
 from streamsd.flow.plan import FlowPlan
@@ -39,6 +40,8 @@ def compile_flow(spec: FlowSpec, standing: Standing, base: Path, tap: Tap | None
     if keyed is not None:
         keyed.finish_join()
     after = 0 if place is None else place + 1
+    if place is not None:
+        after += ResultsCompiler(draft).compile(spec.steps[after:], after)
     SinksCompiler(draft).compile(() if place is None else spec.steps[after:], after)
     draft.plan.state_shape = json.dumps(draft.shape, sort_keys=True)
     if draft.problems:

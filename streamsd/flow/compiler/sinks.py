@@ -24,7 +24,8 @@ class SinksCompiler:
         self.draft = draft
 
     def compile(self, after: tuple[Step, ...], offset: int) -> None:
-        """`after`: the flow's steps behind its window or join, done for each sink; the first is its step `offset`."""
+        """`after`: the flow's steps behind its window or join, and the last batch there; they are done for each sink.
+        The first is the flow's step `offset`."""
         sinks = self.draft.spec.all_sinks
         own_loop = bool(after) or len(sinks) > 1 or self.draft.needs_own_loop() or self.draft.plan.keyed is not None
         for number, (name, sink) in enumerate(sinks.items()):
@@ -93,11 +94,7 @@ class SinksCompiler:
 
     def _sink_step(self, builder: LoopBuilder, step: Step, path: FieldPath) -> None:
         if step.does in ("window", "join", "key", "dedupe", "batch"):
-            if step.batch is not None and path[0] == "steps":
-                words = "a batch stands before the window or join"
-                hint = "`collect` makes one result of several; http and grpc sinks have a `batch`; or use a second flow"
-                self.draft.wrong("flow-step", path, words, hint)
-            elif path[0] != "steps":
+            if path[0] != "steps":
                 self.draft.wrong("flow-step", path, f"{step.does} stands in the flow's steps, not in a sink's")
             return
         builder.step(step, path)

@@ -150,7 +150,7 @@ class SourcesCompiler:
             self._remembering.add(name)
             # That it is there and what it is called: how much it holds may change while it holds something.
             self.draft.shape.append(["batch", name, batch.as_])
-        builder.batch(batch, name, apart=self.keyed is not None)
+        builder.batch(batch, self.draft.standing.batchers.named(name, batch), apart=self.keyed is not None)
 
     def _named(self, builder: LoopBuilder, owner: str) -> str:
         """By its order among its owner's, so that steps without memory can come and go live."""

@@ -18,7 +18,7 @@ from streamsd.flow.inherit import Held, inherit
 from streamsd.flow.layout import Layout
 from streamsd.flow.meeting import Meeting, Told, fewer
 from streamsd.flow.outputs import Batch
-from streamsd.flow.pipeline import Chunk, Counts, Front, say, spread
+from streamsd.flow.pipeline import Chunk, Counts, Front, gathered, say, spread
 from streamsd.flow.plan import FlowPlan
 from streamsd.flow.spec.words import RateLimit
 from streamsd.flow.standing import Standing
@@ -89,6 +89,9 @@ class Engine:
         self._room: JournalRoom | None = None
         self._draining: set[str] = set()
         self._settles = -1
+        self.unstored = False
+        """Something was said by itself (a piece of a closed window, a batch whose time had come) since the newest state
+        was taken."""
         self.turns = 0
         self.tap: Tap | None = None
         """Who looks at all results."""
@@ -362,6 +365,11 @@ class Engine:
     def drained(self) -> bool:
         return not self._draining
 
+    @property
+    def falls_silent(self) -> bool:
+        """Whether nothing is to be said by itself any more: the flow is stopped, and goes on from its state."""
+        return self.life.stopping.is_set() and not self.closing
+
     def must_settle(self) -> bool:
         """Once for each look at the sources, of shards that wrote to journals: whether a sink has to be given
         something, if only nothing. Bytewax takes the state of sinks alone that were, and `settle` comes with it."""
@@ -375,6 +383,10 @@ class Engine:
 
     def said(self, said: Sequence[Any]) -> tuple[list[Any], list[Dead]]:
         return say(self.plan, said, time.time_ns() // 1000, self._counts)
+
+    def gathered(self, rows: list[Any], everything: bool = False) -> tuple[list[Any], list[Dead]]:
+        """Results to the batches behind the window, and what comes of them."""
+        return gathered(self.plan, rows, time.time_ns() // 1000, everything)
 
     def spread(self, items: list[tuple[str, tuple[list[Any], list[Dead]]]]) -> Iterable[tuple[str, Any]]:
         """Results to batches of the sinks."""

@@ -18,7 +18,7 @@ from bytewax.recovery import RecoveryConfig
 
 from streamsd.programs.flow.engine import Engine
 from streamsd.programs.flow.life import Ended, Left
-from streamsd.programs.flow.parts import FormerPart, ShardPart, SinkPart, SourcePart
+from streamsd.programs.flow.parts import TOGETHER, FormerPart, ResultsPart, ShardPart, SinkPart, SourcePart
 from streamsd.programs.flow.peers import await_listeners
 
 
@@ -30,6 +30,9 @@ def run(engine: Engine, store: Path, epoch: float) -> None:
     stream = op.input("source", flow, _Source(engine))
     if engine.plan.keyed is not None:
         stream = op.stateful_batch("shards", stream, lambda state: _Shard(engine, state))
+    if engine.plan.results is not None:
+        stream = op.map("together", stream, lambda item: (TOGETHER, item[1]))
+        stream = op.stateful_batch("results", stream, lambda state: _Results(engine, state))
     stream = op.flat_map_batch("spread", stream, engine.spread)
     op.output("sinks", stream, _Sinks(engine))
     interval = timedelta(seconds=epoch)
@@ -85,6 +88,20 @@ class _Part(StatefulSourcePartition[Any, Any]):
 
 
 class _Shard(ShardPart, StatefulBatchLogic[Any, Any, Any]):
+    def on_batch(self, values: list[Any]) -> tuple[Iterable[Any], bool]:
+        return self.take(values), StatefulBatchLogic.RETAIN
+
+    def on_notify(self) -> tuple[Iterable[Any], bool]:
+        return self.go_on(), StatefulBatchLogic.RETAIN
+
+    def on_eof(self) -> tuple[Iterable[Any], bool]:
+        return self.end(), StatefulBatchLogic.RETAIN
+
+    def notify_at(self) -> datetime | None:
+        return _after(self.nap())
+
+
+class _Results(ResultsPart, StatefulBatchLogic[Any, Any, Any]):
     def on_batch(self, values: list[Any]) -> tuple[Iterable[Any], bool]:
         return self.take(values), StatefulBatchLogic.RETAIN
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from streamsd.programs.flow.engine import Engine
 from streamsd.programs.flow.life import Ended, Left
-from streamsd.programs.flow.parts import ShardPart, SinkPart, SourcePart
-from streamsd.programs.flow.snapshots import SHARDS, SINKS, SOURCE, Snapshots
+from streamsd.programs.flow.parts import TOGETHER, ResultsPart, ShardPart, SinkPart, SourcePart
+from streamsd.programs.flow.snapshots import RESULTS, SHARDS, SINKS, SOURCE, Snapshots
 
 
 def run(engine: Engine, store: Path, epoch: float) -> None:
@@ -41,6 +41,9 @@ class _Loop:
         self._shards = {
             key: ShardPart(engine, state) for (step, key), state in states.items() if step == SHARDS and keyed
         }
+        self._results = ResultsPart(engine, states.get((RESULTS, TOGETHER))) if engine.plan.results else None
+        self._gathered = False
+        """Whether what waits in batches is not what was stored."""
         self._sinks = {part: SinkPart(engine, part, states.get((SINKS, part))) for part in engine.outlets.parts}
         self._keyed = keyed
         self._given: set[str] = set()
@@ -68,6 +71,9 @@ class _Loop:
                 time.sleep(min(nap, max(0.0, end - time.monotonic())))
         for key, shard in self._shards.items():
             self._say(key, shard.end())
+        if self._results is not None:
+            self._gathered = True
+            self._write([(TOGETHER, one) for one in self._results.end()])
         self._store()
 
     def _pass(self, items: Sequence[tuple[str, Any]]) -> None:
@@ -93,6 +99,10 @@ class _Loop:
             if shard.nap() is not None:
                 self._say(key, shard.go_on())
                 going_on = going_on or shard.nap() is not None
+        results = self._results
+        if results is not None and results.nap() == 0.0:
+            self._gathered = True
+            self._write([(TOGETHER, one) for one in results.go_on()])
         return going_on
 
     def _say(self, key: str, results: Iterable[Any]) -> None:
@@ -100,6 +110,12 @@ class _Loop:
         self._spread([(key, one) for one in results])
 
     def _spread(self, items: Sequence[tuple[str, Any]]) -> None:
+        if items and self._results is not None:
+            self._gathered = True
+            items = [(TOGETHER, one) for one in self._results.take([one for _, one in items])]
+        self._write(items)
+
+    def _write(self, items: Sequence[tuple[str, Any]]) -> None:
         if not items:
             return
         for part, batch in self._engine.spread(list(items)):
@@ -110,6 +126,9 @@ class _Loop:
         """End an epoch: everything that was given is safe, with the positions of where it came from."""
         changed = [(SOURCE, str(self._engine.member.number), self._source.snapshot())]
         changed += [(SHARDS, key, self._shards[key].snapshot()) for key in self._given]
+        if self._results is not None and self._gathered:
+            changed.append((RESULTS, TOGETHER, self._results.snapshot()))
+            self._gathered = False
         with self._engine.inside():
             self._engine.settle()
         changed += [(SINKS, part, self._sinks[part].snapshot()) for part in self._written]

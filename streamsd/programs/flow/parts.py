@@ -1,9 +1,10 @@
-"""What a flow is to whoever drives it: a source, shards and sinks, each with a state that is taken when an epoch ends.
+"""What a flow is to whoever drives it: a source, shards, batches and sinks, each with a state that is taken when an
+epoch ends.
 
 Bytewax drives them (`graph`), or a loop of ours where there is no Bytewax (`loop`). Either way:
 
     source (all of a flow's sources, and the loop that decodes, filters, maps and adds up)
-      -> [64 shards]  -> spread: results to the sinks' loops -> sinks
+      -> [64 shards -> [batches of results]] -> spread: results to the sinks' loops -> sinks
 
 The driver takes the states of source, shards and sinks at the same point of the stream, stores them, and only then asks
 the source for more. So a `next_batch` after a `snapshot` means: everything before that is safe.
@@ -20,6 +21,8 @@ from streamsd.programs.flow.engine import Engine
 from streamsd.programs.flow.kept import KeptShard
 from streamsd.programs.flow.life import Ended, Left
 
+TOGETHER = "all"
+"""The key of all results, where batches are made of them."""
 NAP = 0.001
 """Seconds after which sources that had nothing are looked at again."""
 _DOZE = 0.005
@@ -98,7 +101,7 @@ class SourcePart:
         # At the end of all sources, of which some process may know already and be closing, nobody waits to be quiet.
         if engine.life.stopping.is_set() and not engine.over:
             engine.life.beat += 1
-            if not self._since and engine.quiet():
+            if not (self._since or engine.unstored) and engine.quiet():
                 raise Left
             self._idle = True
             return []
@@ -149,7 +152,7 @@ class SourcePart:
         self._epoch_began = time.monotonic()
         with self._engine.inside():
             self._taken = True
-            self._since = False
+            self._since = self._engine.unstored = False
             return self._engine.held() if self._engine.has_begun else self._before
 
 
@@ -198,8 +201,9 @@ class ShardPart:
         """The next piece of the windows that are closed, once the sources were looked at again."""
         with self._engine.inside():
             out: list[Any] = []
-            if self._shard is not None and self._said_at != self._engine.looks:
+            if self._shard is not None and self._said_at != self._engine.looks and not self._engine.falls_silent:
                 self._say(self._shard.drain(), out)
+                self._engine.unstored = True
             return out
 
     def end(self) -> list[Any]:
@@ -212,7 +216,7 @@ class ShardPart:
 
     def nap(self) -> float | None:
         """Seconds until it is to go on; None: it has said everything."""
-        if self._shard is None or not self._shard.due:
+        if self._shard is None or not self._shard.due or self._engine.falls_silent:
             return None
         return NAP if self._said_at == self._engine.looks else 0.0
 
@@ -232,6 +236,46 @@ class ShardPart:
             return None
         with self._engine.inside():
             return self._number, self._meeting.floor, self._shard.snapshot()
+
+
+class ResultsPart:
+    """The batches behind a window, of all keys. Its state is taken at the same point of the stream as those of the
+    shards, which results come from, and of the sinks, which batches go to: a result is in a shard, here, or written."""
+
+    def __init__(self, engine: Engine, state: Any) -> None:
+        self._engine = engine
+        self._waiting = engine.plan.standing.results
+        if state is not None:
+            self._waiting.restore(state)
+
+    def take(self, values: list[tuple[list[Any], list[Any]]]) -> list[Any]:
+        """Results and dead letters to batches and dead letters. There is always something, if only nothing: see
+        `Engine.must_settle`."""
+        with self._engine.inside():
+            rows, letters = self._engine.gathered([row for rows, _ in values for row in rows])
+            return [(rows, [*(letter for _, some in values for letter in some), *letters])]
+
+    def go_on(self) -> list[Any]:
+        """Batches whose time has come."""
+        with self._engine.inside():
+            if self._engine.falls_silent:
+                return []
+            self._engine.unstored = True
+            return [self._engine.gathered([])]
+
+    def end(self) -> list[Any]:
+        """What waits, when nothing more comes."""
+        with self._engine.inside():
+            return [self._engine.gathered([], everything=True)]
+
+    def nap(self) -> float | None:
+        """Seconds until the next batch's time comes; None: it waits for none."""
+        at = None if self._engine.falls_silent else self._waiting.next()
+        return None if at is None else max(0.0, at / 1e6 - time.time())
+
+    def snapshot(self) -> Any:
+        """What is stored of it at the end of an epoch in which it was given something."""
+        return self._waiting.state()
 
 
 class SinkPart:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-SOURCE, SHARDS, SINKS = "flow.source", "flow.shards", "flow.sinks"
+SOURCE, SHARDS, RESULTS, SINKS = "flow.source", "flow.shards", "flow.results", "flow.sinks"
 """The steps that have states, as Bytewax names those of `graph`."""
 
 _FILE = "part-0.sqlite3"

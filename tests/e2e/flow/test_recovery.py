@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import random
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +154,107 @@ def test_batches_hold_each_message_once_through_a_kill(flow, tmp_path):
     rows = one.lines("out.ndjson")
     assert [len(row["items"]) for row in rows] == [70] * (count // 70) + [count % 70]
     assert [item["i"] for row in rows for item in row["items"]] == list(range(count))
+
+
+def in_order(items: list[dict[str, Any]]) -> bool:
+    """Whether the windows of each key come one after the other."""
+    newest: dict[str, int] = {}
+    for item in items:
+        if newest.get(item["key"], -1) >= item["window_start"]:
+            return False
+        newest[item["key"]] = item["window_start"]
+    return True
+
+
+def test_batches_behind_a_window_hold_each_result_once_through_kills(flow, tmp_path):
+    (tmp_path / "flow").mkdir()
+    rows = write_input(tmp_path / "flow/in.ndjson", 30_000, 7)
+    exact = {"delivery": "exactly_once"}
+    one = flow(
+        {
+            "source": {"file": {"path": "in.ndjson"}, "limit": {"messages": 8000}},
+            "schema": SCHEMA,
+            "steps": [
+                {"window": {**WINDOW, "lateness": "100ms"}},
+                {"batch": {"count": 47, "time": "700ms"}},
+                {"set": {"length": "len(items)"}},
+            ],
+            "sinks": {
+                "all": {"file": {"path": "out.ndjson"}, **exact},
+                "full": {"file": {"path": "full.ndjson"}, "when": "length == 47", **exact},
+            },
+            "recovery": {"epoch": "100ms"},
+        }
+    )
+    rnd = random.Random(7)
+    for _ in range(6):
+        one.start()
+        goal = rnd.randrange(500, 7000)
+        one.until(lambda seen, goal=goal: seen["sources"]["in"]["messages"] > goal or seen.get("complete"), "progress")
+        one.kill()
+    one.start()
+    one.complete()
+    assert one.stop() == 0
+    batches = one.lines("out.ndjson")
+    assert all(row["length"] == len(row["items"]) <= 47 for row in batches)
+    items = [item for row in batches for item in row["items"]]
+    assert found(items) == windows(rows, 100)[0]
+    assert in_order(items)
+    assert one.lines("full.ndjson") == [row for row in batches if row["length"] == 47]
+
+
+def test_batches_behind_a_window_are_sent_when_their_time_comes_and_not_again_after_a_stop(flow, tmp_path):
+    got: list[Any] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.extend(json.loads(line) for line in self.rfile.read(int(self.headers["content-length"])).splitlines())
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    source = tmp_path / "flow/in.ndjson"
+    source.parent.mkdir()
+    source.touch()
+    one = flow(
+        {
+            "source": {"file": {"path": "in.ndjson", "follow": True}},
+            "schema": SCHEMA,
+            "steps": [{"window": WINDOW}, {"batch": {"count": 1000, "time": "450ms"}}],
+            "sink": {"http": {"url": f"http://127.0.0.1:{server.server_port}/", "batch": 1}},
+            "recovery": {"epoch": "400ms"},
+        }
+    )
+    rnd = random.Random(3)
+    try:
+        for turn in range(8):
+            one.start()
+            one.until(lambda seen: seen["epochs"] >= 1, "a start")
+            with source.open("a") as out:
+                for key in range(20):
+                    out.write(json.dumps({"key": f"k{key}", "value": turn, "ts": turn * 1000}) + "\n")
+            # A stop around the moment when the batch of the window before is sent.
+            wanted = 20 * turn
+            one.until(lambda seen: seen["sources"]["in"]["messages"] >= 20, "the messages")
+            time.sleep(0.3 + rnd.random() * 0.5)
+            assert one.stop() == 0
+        one.start()
+        one.until(lambda seen: seen["epochs"] >= 1, "a start")
+        until(lambda: sum(len(row["items"]) for row in got) >= wanted, "the last batch, by its time alone")
+        assert one.stop() == 0
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    items = [item for row in got for item in row["items"]]
+    assert len(found(items)) == wanted
+    assert in_order(items)
 
 
 def test_sigterm_stores_what_is_under_way(flow, tmp_path):

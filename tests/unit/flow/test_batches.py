@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from streamsd.flow.checks import check_processes
 from streamsd.flow.compiler import problems_of
 from streamsd.flow.pipeline import Pipeline
 from streamsd.flow.spec import FlowSpec
@@ -166,10 +167,9 @@ def test_a_batch_that_is_late_for_its_window_is_a_dead_letter_of_messages() -> N
 
 def test_where_a_batch_does_not_stand() -> None:
     window = {"window": {"tumbling": "1s", "emit": {"n": "count()"}}}
-    assert problems_of(flow({}, steps=[{"batch": {}}, window]), Path()) == ()
-    (problem,) = problems_of(flow({}, steps=[window, {"batch": {}}]), Path())
-    assert "before the window" in problem.message
-    assert "`collect`" in problem.hint
+    assert problems_of(flow({}, steps=[{"batch": {}}, window, {"batch": {}}]), Path()) == ()
+    (problem,) = check_processes(flow({}, steps=[window, {"batch": {}}], processes=2))
+    assert "of several processes each would have a batch of its own" in problem.message
     sink = {"discard": {}, "steps": [{"batch": {}}]}
     (problem,) = problems_of(flow({}, sink=sink), Path())
     assert "not in a sink's" in problem.message
