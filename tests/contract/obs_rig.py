@@ -137,7 +137,7 @@ class Studio:
 
     def reconciler(self, client: Client) -> Reconciler:
         files = CollectionFile(self.instance.scenes)
-        return Reconciler(client, Reader(client), OutputKeeper(client), files, may_wedge=self.may_wedge)
+        return Reconciler(client, Reader(client), OutputKeeper(client), files, version=self.instance.version)
 
     def renew(self) -> None:
         """As the runtime does with one that hangs."""

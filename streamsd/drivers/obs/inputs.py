@@ -145,7 +145,7 @@ def _image(spec: ImageSource, base: Path) -> Json:
 
 def _slideshow(spec: SlideshowSource, base: Path) -> Json:
     files: list[JsonValue] = [{"value": str(base / file), "selected": False, "hidden": False} for file in spec.files]
-    return {
+    settings: Json = {
         "files": files,
         "slide_time": round(spec.every.seconds * 1000),
         "transition": spec.transition,
@@ -153,6 +153,7 @@ def _slideshow(spec: SlideshowSource, base: Path) -> Json:
         "loop": spec.loop,
         "randomize": spec.random,
     }
+    return settings | ({"use_custom_size": str(spec.size)} if spec.size is not None else {})
 
 
 def _text(spec: TextSource, base: Path) -> Json:

@@ -230,8 +230,10 @@ def _slideshow(values: Mapping[str, Any]) -> Json:
         "transition_time": _milliseconds(values["transition_speed"]),
         "loop": values["loop"],
         "random": values.get("randomize", False),
+        "size": size if (size := values["use_custom_size"]) != "Automatic" else None,
     }
-    return _without_defaults(found, every="8s", transition="fade", transition_time="700ms", loop=True, random=False)
+    defaults = {"every": "8s", "transition": "fade", "transition_time": "700ms", "loop": True, "random": False}
+    return _without_defaults(found, **defaults, size=None)
 
 
 def _text(values: Mapping[str, Any]) -> Json:

@@ -46,6 +46,8 @@ class SlideshowSource(Spec):
     """Begin anew after the last one."""
     random: Annotated[bool, OnChange.PATCH] = False
     """In no order."""
+    size: Annotated[Resolution | None, OnChange.PATCH] = None
+    """What each is fitted into. Left out: as wide and as high as the largest of them."""
 
 
 class Font(Spec):

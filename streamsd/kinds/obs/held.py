@@ -48,6 +48,43 @@ DEFAULTS: Mapping[Parameter, str | None] = {
 """OBS 29.0.2's own (GetProfileParameter), for a profile of which only the files are there. Directories are the
 user's."""
 
+WRITTEN: Mapping[Parameter, str] = {
+    ("Output", "DelayEnable"): "false",
+    ("Output", "DelaySec"): "20",
+    ("Output", "DelayPreserve"): "true",
+    ("Output", "BindIP"): "default",
+    ("Output", "IPFamily"): "IPv4+IPv6",
+    ("Output", "NewSocketLoopEnable"): "false",
+    ("Output", "LowLatencyEnable"): "false",
+    ("SimpleOutput", "NVENCPreset2"): "p5",
+    ("SimpleOutput", "RecEncoder"): "x264",
+    ("SimpleOutput", "RecTracks"): "1",
+    ("SimpleOutput", "RecRBSize"): "512",
+    ("SimpleOutput", "RecRBPrefix"): "Replay",
+    ("SimpleOutput", "StreamAudioEncoder"): "aac",
+    ("SimpleOutput", "RecAudioEncoder"): "aac",
+    ("AdvOut", "ApplyServiceSettings"): "true",
+    ("AdvOut", "UseRescale"): "false",
+    ("AdvOut", "VodTrackIndex"): "2",
+    ("AdvOut", "RecType"): "Standard",
+    ("AdvOut", "RecUseRescale"): "false",
+    ("AdvOut", "FLVTrack"): "1",
+    ("AdvOut", "StreamMultiTrackAudioMixes"): "1",
+    ("AdvOut", "RecSplitFileTime"): "15",
+    ("AdvOut", "RecSplitFileSize"): "2048",
+    ("AdvOut", "RecRBSize"): "512",
+    ("AdvOut", "AudioEncoder"): "ffmpeg_aac",
+    ("AdvOut", "RecAudioEncoder"): "ffmpeg_aac",
+    ("Video", "ScaleType"): "bicubic",
+    ("Video", "ColorFormat"): "NV12",
+    ("Video", "ColorSpace"): "709",
+    ("Video", "ColorRange"): "Partial",
+    ("Video", "SdrWhiteLevel"): "300",
+    ("Video", "HdrNominalPeakLevel"): "1000",
+}
+"""Defaults that OBS writes into each basic.ini from 30 on, beside those above: 30.2.3 and 32.2.2 the same. Nobody has
+set them."""
+
 PARAMETERS = tuple(DEFAULTS)
 """What an import asks for."""
 
@@ -89,7 +126,7 @@ def held_in_files(studio: Mapping[str, Any], collection: str, files: ProfileFile
         profile=files.name,
         collection=collection,
         parameters={key: (files.parameters.get(key, default), default) for key, default in DEFAULTS.items()},
-        more={key: value for key, value in files.parameters.items() if key not in DEFAULTS},
+        more=_more(files),
         encoders=files.encoders,
         service=files.service,
         # OBS 30 is the first that writes this
@@ -108,9 +145,14 @@ def held_by(read: Mapping[str, Any], files: ProfileFiles) -> Held:
             for section, rows in read["parameters"].items()
             for key, row in rows.items()
         },
-        more=files.parameters,
+        more=_more(files),
         encoders=read["encoders"],
         service=read["service"],
         active=frozenset(read["active"]),
         version=version_of(read["obs_version"]),
     )
+
+
+def _more(files: ProfileFiles) -> dict[Parameter, str]:
+    """What a basic.ini sets and is not asked for: without what OBS writes there by itself."""
+    return {key: value for key, value in files.parameters.items() if key not in DEFAULTS and WRITTEN.get(key) != value}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from streamsd.kinds.obs.document import QUALITY, parameters
-from streamsd.kinds.obs.held import DEFAULTS, TRACKS, Held, Json, Parameter
+from streamsd.kinds.obs.held import TRACKS, Held, Json, Parameter
 from streamsd.kinds.obs.spec import ObsSpec
 
 _RECORDING: Mapping[str, tuple[Parameter, ...]] = {
@@ -56,7 +56,7 @@ def _add_parameters(found: Json, held: Held, section: str, new: bool) -> None:
     }
     others: dict[str, dict[str, str]] = {where: dict(rows) for where, rows in found.get("parameters", {}).items()}
     there = {parameter: value for parameter, (value, _) in held.parameters.items() if value is not None}
-    more = {(s, n): v for (s, n), v in held.more.items() if _MORE.match(f"{s}/{n}") and (s, n) not in DEFAULTS}
+    more = {(s, n): v for (s, n), v in held.more.items() if _MORE.match(f"{s}/{n}")}
     for (where, name), value in {**more, **there}.items():
         if where in ("Audio", "SimpleOutput" if section == "AdvOut" else "AdvOut"):
             continue
@@ -120,7 +120,7 @@ def _record(held: Held, section: str) -> Json:
         return {}
     found: Json = {"path": path}
     form = held.value(section, "RecFormat2" if held.version >= (30,) else "RecFormat")
-    if form in ("mkv", "mp4", "mov", "flv", "ts"):
+    if form in ("mkv", "mp4", "mov", "flv", "ts", "hybrid_mp4"):
         found["format"] = form
     if name := held.value("Output", "FilenameFormatting"):
         found["filename"] = name

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from streamsd.core.report import JsonValue
@@ -18,6 +19,7 @@ from streamsd.programs.director.model import Desired, Owned, Settings, Studio, T
 from streamsd.programs.director.outputs import OutputKeeper
 from streamsd.programs.director.profile import encoder_changes
 from streamsd.programs.director.readback import Reader
+from streamsd.programs.director.releases import in_its_words, may_wedge
 from streamsd.programs.director.same import different_settings
 
 PARK = "streamsd-park"
@@ -52,8 +54,8 @@ class Outcome:
 
 
 class Reconciler:
-    """Brings one OBS to a desired document. Raises ConnectionLost, ReadFault; RequestFault never. `may_wedge`: it is an
-    OBS that cannot always leave a collection (streamsd.programs.director.releases)."""
+    """Brings one OBS to a desired document. Raises ConnectionLost, ReadFault; RequestFault never. `version`: of that
+    OBS, empty where it is not known."""
 
     def __init__(
         self,
@@ -62,9 +64,10 @@ class Reconciler:
         outputs: OutputKeeper,
         files: CollectionFile | None,
         *,
-        may_wedge: bool = False,
+        version: tuple[int, ...] = (),
     ) -> None:
-        self._may_wedge = may_wedge
+        self._version = version
+        self._may_wedge = files is not None and may_wedge(version)
         self._client = client
         self._reader = reader
         self._outputs = outputs
@@ -76,7 +79,7 @@ class Reconciler:
     def converge(self, desired: Desired, owned: Owned, *, within: float = 20.0) -> Outcome:
         """Until nothing differs, nothing moves any more, or the time is over."""
         deadline = time.monotonic() + within
-        desired = replace(desired, studio=fitted(desired.studio, self._reader.input_kinds))
+        desired = self._fitted(desired)
         mutating, rounds, stuck = 0, 0, 0
         moved = time.monotonic()
         before: tuple[str, ...] = ()
@@ -275,6 +278,11 @@ class Reconciler:
             self._switch("SceneCollection", desired.collection, [*names, PARK])
         return 2
 
+    def _fitted(self, desired: Desired) -> Desired:
+        reader = self._reader
+        studio = fitted(desired.studio, reader.input_kinds, partial(reader.default, "input"))
+        return replace(desired, studio=replace(studio, parameters=in_its_words(studio.parameters, self._version)))
+
     def _edit(self, files: CollectionFile, desired: Desired, owned: Owned) -> None:
         data = files.read(desired.collection)
         new = edited(data, desired.studio, prune=desired.prune, owned=owned, kinds=self._reader.input_kinds)
@@ -284,7 +292,7 @@ class Reconciler:
 
     def differing(self, desired: Desired, owned: Owned, found: Studio) -> set[str]:
         """What is not as declared, each by what it is `about` (see Comparison)."""
-        desired = replace(desired, studio=fitted(desired.studio, self._reader.input_kinds))
+        desired = self._fitted(desired)
         comparison = Comparison(
             desired, found, self._reader, owned, frozenset(self.kept), has_files=self._files is not None
         )
@@ -299,7 +307,7 @@ class Reconciler:
 
     def read(self, desired: Desired) -> Studio:
         """All that OBS holds. ReadFault when it does not hold still."""
-        found = self._reader.read(desired.studio.parameters)
+        found = self._reader.read(in_its_words(desired.studio.parameters, self._version))
         return self._with_transition_settings(desired, found)
 
     def _with_transition_settings(self, desired: Desired, found: Studio) -> Studio:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 
 from streamsd.core.report import JsonValue
 from streamsd.programs.director.client import Client
@@ -23,6 +24,18 @@ def may_wedge(version: tuple[int, ...]) -> bool:
     to end OBS (measured: every third time after sources were made over the websocket, with 32.2.2; never with 29.0.2
     and 30.2.3. 31 is counted in because it was not tried)."""
     return version >= (31,)
+
+
+def in_its_words(parameters: Mapping[tuple[str, str], str], version: tuple[int, ...]) -> Mapping[tuple[str, str], str]:
+    """The profile's parameters as this release has them: 30 has the containers of recordings under another name. What
+    is declared for an OBS of somebody else's is declared for none in particular."""
+    if not version:
+        return parameters
+    old, new = ("RecFormat", "RecFormat2") if version >= (30,) else ("RecFormat2", "RecFormat")
+    return {
+        (section, new if name == old and (section, new) not in parameters else name): value
+        for (section, name), value in parameters.items()
+    }
 
 
 def await_started(client: Client, version: tuple[int, ...]) -> None:

@@ -15,7 +15,7 @@ from streamsd.programs.director.model import Desired, Owned, Settings, Studio
 from streamsd.programs.director.outputs import OutputKeeper
 from streamsd.programs.director.readback import Reader, ReadFault
 from streamsd.programs.director.reconcile import PARK, Outcome, Reconciler
-from streamsd.programs.director.releases import await_started, may_wedge, release
+from streamsd.programs.director.releases import await_started, release
 from streamsd.programs.director.telling import tell
 
 SETTLE = 0.02
@@ -106,8 +106,7 @@ class Session:
         number = release(self.obs_version)
         await_started(client, number)
         self.outputs = OutputKeeper(client)
-        wedges = files is not None and may_wedge(number)
-        self._reconciler = Reconciler(client, Reader(client), self.outputs, files, may_wedge=wedges)
+        self._reconciler = Reconciler(client, Reader(client), self.outputs, files, version=number)
         self._reconciler.kept.update(kept)
         self._captures = Captures()
         self._media_files = MediaFiles() if is_local else None

@@ -18,9 +18,14 @@ import pytest
 
 from tests.e2e.flow.processes import PATIENCE, Flow, until
 from tests.e2e.flow.test_recovery import SCHEMA, WINDOW, found, windows, write_input
-from tests.programs_needed import need
+from tests.programs_needed import need, need_bytewax
 
 Windows = dict[tuple[str, int], tuple[int, int, int]]
+
+
+@pytest.fixture(autouse=True)
+def _more_needed() -> None:
+    need_bytewax()
 
 
 def inputs(directory: Path, names: str, count: int, seed: int) -> Windows:

@@ -13,6 +13,7 @@ import yaml
 
 from streamsd.cli.client import Client
 from streamsd.programs.director import client as obsws
+from streamsd.programs.director.kinds import base, offered
 from tests.contract.obs_rig import Studio, free_port, studio, until
 from tests.e2e.host import Host
 from tests.e2e.obs.instance import Instance
@@ -128,7 +129,10 @@ def _make_rich(client: obsws.Client, files: Path, display: str) -> None:
     picture_file(image)
     page.write_text("from a file")
 
+    kinds = client.call("GetInputKindList")["inputKinds"]
+
     def add(name: str, kind: str, **settings: Any) -> None:
+        kind = offered(kind, kinds)
         scene = {"sceneName": "By hand", "inputName": name, "inputKind": kind, "inputSettings": settings}
         client.call("CreateInput", scene)
 
@@ -146,7 +150,7 @@ def _make_rich(client: obsws.Client, files: Path, display: str) -> None:
     add("Its slides", "slideshow", files=[{"value": str(image), "selected": False, "hidden": False}], slide_time=3000)
     add("Its film", "ffmpeg_source", local_file=str(files / "bed.mp3"), looping=True)
     add("Its camera", "ffmpeg_source", is_local_file=False, input="rtmp://127.0.0.1:1/x", reconnect_delay_sec=60)
-    add("Its screen", "xshm_input", advanced=True, server=display, show_cursor=False, cut_top=8)
+    add("Its screen", "xshm_input", advanced=True, server=display, screen=0, show_cursor=False, cut_top=8)
     add("Its own screen", "xshm_input", screen=0)
     add("Its microphone", "pulse_input_capture", device_id="default")
     client.call("SetInputVolume", {"inputName": "Its microphone", "inputVolumeDb": -9.5})
@@ -157,7 +161,10 @@ def _make_rich(client: obsws.Client, files: Path, display: str) -> None:
 
 
 def _set(client: obsws.Client, section: str, **values: str) -> None:
+    newer = int(str(client.call("GetVersion")["obsVersion"]).split(".")[0]) >= 30
     for name, value in values.items():
+        if name == "RecFormat" and newer:
+            name = "RecFormat2"
         row = {"parameterCategory": section, "parameterName": name, "parameterValue": value}
         client.call("SetProfileParameter", row)
 
@@ -230,7 +237,8 @@ def test_a_running_instance_made_rich_by_hand_is_imported_as_it_is(host: Host) -
     assert items["Its film"]["media"] == {"file": str(host.directory / "bed.mp3"), "loop": True}
     assert items["Its camera"]["network"] == {"url": "rtmp://127.0.0.1:1/x", "reconnect": "1m"}
     assert items["Its screen"]["screen"] == {"display": "desk", "cursor": False, "cut": {"top": 8}}
-    assert items["Its own screen"]["input"] == {"kind": "xshm_input", "settings": {"screen": 0}}
+    own = items["Its own screen"]["input"]
+    assert (base(own["kind"]), own["settings"]) == ("xshm_input", {"screen": 0})
     assert items["Its microphone"]["audio"] == {"source": "default"}
 
     # onto an empty one, under the same name

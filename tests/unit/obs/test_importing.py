@@ -174,11 +174,16 @@ def test_the_kinds_of_a_newer_obs_are_said_in_the_same_words(tmp_path: Path) -> 
     (slide := tmp_path / "slide.png").touch()
     around = Surroundings({":7": "desk"})
     files = [{"value": str(slide), "selected": False, "hidden": False}]
-    shown = {"files": [str(slide)]}
+    shown = {"files": [str(slide)], "size": "1920x1080"}
     for kind, settings, form in (
         ("xshm_input_v2", {"advanced": True, "server": ":7", "screen": 0}, {"screen": {"display": "desk"}}),
         ("slideshow_v2", {"files": files}, {"slideshow": shown | {"every": "2s"}}),
         ("slideshow_v2", {"files": files, "slide_time": 8000, "playback_mode": "loop"}, {"slideshow": shown}),
+        (
+            "slideshow_v2",
+            {"files": files, "slide_time": 8000, "use_custom_size": "400x300"},
+            {"slideshow": shown | {"size": "400x300"}},
+        ),
         (
             "slideshow_v2",
             {"files": files, "slide_time": 8000, "playback_mode": "random"},
@@ -191,6 +196,9 @@ def test_the_kinds_of_a_newer_obs_are_said_in_the_same_words(tmp_path: Path) -> 
         ),
     ):
         assert source_form(kind, settings, around) == form, (kind, settings)
+    assert source_form("slideshow", {"files": files}, around) == {"slideshow": {"files": [str(slide)]}}
+    ratio = {"files": files, "use_custom_size": "16:9"}
+    assert [*source_form("slideshow", ratio, around)] == ["input"], "a ratio is no size"
     for other in ({"advanced": True, "server": ":7"}, {"advanced": True, "server": ":7", "screen": 1}):
         free = {"input": {"kind": "xshm_input_v2", "settings": other}}
         assert source_form("xshm_input_v2", other, around) == free, "none is chosen until one is"
