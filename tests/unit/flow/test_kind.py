@@ -24,6 +24,7 @@ from streamsd.flow.standing import Standing
 from streamsd.kinds.flow.kind import KIND
 from streamsd.kinds.flow.spec import FlowSpec
 from streamsd.testing.kinds import said_against
+from tests.programs_needed import need_bytewax
 
 ADDRESS = Address("Flow", "rooms")
 WINDOW = {"tumbling": "1s", "key": "room", "time": "ts", "emit": {"n": "count()"}}
@@ -77,6 +78,8 @@ def test_a_flow_is_one_process_whose_files_hold_its_spec(context, tmp_path):
     ],
 )
 def test_steps_limits_and_conditions_are_live_and_the_rest_restarts(context, tmp_path, spec, live, restarts):
+    if spec.get("processes", 1) > 1:
+        need_bytewax()
     before, after = compiled(context, SPEC, tmp_path), compiled(context, spec, tmp_path)
     assert (before.live["steps"].desired != after.live["steps"].desired) is live
     assert (spec_hash(before.unit("runner"), b"k") != spec_hash(after.unit("runner"), b"k")) is restarts
