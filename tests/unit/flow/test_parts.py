@@ -177,8 +177,10 @@ def test_server_sent_events_are_the_same_however_they_are_cut():
             found += list(events.feed(text[at : at + size]))
         assert found == wanted
         assert events.last_id == b"8"
-    with pytest.raises(ValueError, match="more than"):
-        list(Events(10).feed(b"data: " + b"x" * 2000))
+    for size in (1, 7, 5000):
+        events, text = Events(10), b"data: " + b"x" * 2000 + b"\n\ndata: y\n\n"
+        found = [event for at in range(0, len(text), size) for event in events.feed(text[at : at + size])]
+        assert found == [("message", b"x" * 11), ("message", b"y")], "one that is too long is seen to be so"
 
 
 @pytest.mark.parametrize(
