@@ -98,12 +98,21 @@ def run(arguments: Sequence[str]) -> int:
         return Exit.INTERRUPTED
     except BrokenPipeError:
         # whoever read our output went: say nothing more, also not while Python ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _keep_nothing()
         return Exit.FAILED
     except OSError as error:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _keep_nothing()
         where = f"{error.filename}: " if error.filename else ""
         _say(f"{where}{error.strerror or error}")
         return Exit.FAILED
+
+
+def _keep_nothing() -> None:
+    """What is left of our output goes nowhere, so that Python does not complain of it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(message: str, hint: str = "") -> None:

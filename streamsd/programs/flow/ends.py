@@ -134,7 +134,7 @@ def outlet_of(plan: SinkPlan, place: Place) -> Outlet:
         if spec.stdout is not None:
             from streamsd.programs.flow.sinks.plain import StdoutOutlet
 
-            return StdoutOutlet()
+            return StdoutOutlet(place.life)
         if spec.discard is not None:
             from streamsd.programs.flow.sinks.plain import DiscardOutlet
 

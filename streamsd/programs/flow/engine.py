@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -82,6 +83,10 @@ class Engine:
         self._depth = 0
         self._resting = False
         self.epoch = 1.0
+        self.apart = False
+        """The driver has a thread of its own, and is not to hear what a source, sink or step raises: `over` is set
+        then, and the thread left where it is."""
+        self.over = threading.Event()
         self.fault: BaseException | None = None
         """What a source, sink or step raised first: in a cluster Bytewax only says that something did."""
         self.coming = Coming(self._change, lambda: member.board.verdict, lambda n: member.tell(Column.CHANGED, n))
@@ -116,6 +121,9 @@ class Engine:
         except Exception as fault:
             if not isinstance(fault, Ended | Left):
                 self.fault = self.fault or fault
+                if self.apart:
+                    self.over.set()
+                    threading.Event().wait()
             raise
         finally:
             self._depth -= 1

@@ -3,7 +3,8 @@ and sinks that are its own; Bytewax carries work to the shards and results to th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,34 @@ def run(engine: Engine, store: Path, epoch: float) -> None:
     recovery = RecoveryConfig(store)  # type: ignore[no-untyped-call]  # a compiled module without types
     member = engine.member
     if member.of == 1:
-        run_main(flow, epoch_interval=interval, recovery_config=recovery)  # type: ignore[no-untyped-call]  # as above
+        _apart(engine, lambda: run_main(flow, epoch_interval=interval, recovery_config=recovery))  # type: ignore[no-untyped-call]  # as above
         return
     await_listeners(member.addresses[: member.number])
     cluster_main(  # type: ignore[no-untyped-call]  # as above
         flow, list(member.addresses), member.number, epoch_interval=interval, recovery_config=recovery
     )
+
+
+def _apart(engine: Engine, work: Callable[[], None]) -> None:
+    """Until it ends, or something that it calls fails. Of that Bytewax would say on the standard error that it
+    panicked, and where in its own code, so it is not told: its thread waits until the process ends, which is soon."""
+    outcome: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            work()
+        except BaseException as fault:  # noqa: BLE001  # it is raised by who waits
+            outcome.append(fault)
+        finally:
+            engine.over.set()
+
+    engine.apart = True
+    threading.Thread(target=call, name="bytewax", daemon=True).start()
+    engine.over.wait()
+    if engine.fault is not None:
+        raise engine.fault
+    if outcome:
+        raise outcome[0]
 
 
 class _Source(FixedPartitionedSource[Any, Any]):

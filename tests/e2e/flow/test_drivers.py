@@ -38,7 +38,7 @@ def stores(self):
 
 journal.Journal.write, journal.JournalRoom.settle, Engine.stored = writes, settles, stores
 sys.argv = ["flow", *sys.argv[4:]]
-from streamsd.programs.flow.__main__ import main
+from streamsd.programs.flow.start import main
 main()
 """
 """The flow's program, which says at each stored epoch whether what its shards wrote was waited for."""
