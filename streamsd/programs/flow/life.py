@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import Protocol
 
 GRACE = 8.0
-"""Seconds after the request to stop in which a sink may still try to write."""
+"""Seconds in which a sink may still try to write when the flow is to stop."""
+_LEAST = 1.0
+"""Of these, seconds after the request for one that was in trouble long before."""
 
 
 def on_stop(stop: Callable[[], object]) -> None:
@@ -47,6 +51,12 @@ class Left(Exception):
     """The flow is stopped between two epochs: what was given is stored."""
 
 
+class Holder(Protocol):
+    """What may hold a flow up. `fault`: what is wrong with it now, in words, or nothing."""
+
+    fault: str
+
+
 @dataclass
 class Life:
     """`beat` counts rounds, messages and waits: it moves on while the process does its work, or waits on purpose."""
@@ -54,6 +64,8 @@ class Life:
     stopping: threading.Event = field(default_factory=threading.Event)
     beat: int = 0
     asked: float = 0.0
+    _holder: Holder | None = None
+    _holds_since: float = 0.0
 
     def stop(self) -> None:
         """Ask the flow to stop: sources give no more, what is under way is stored, then it ends."""
@@ -65,11 +77,26 @@ class Life:
         """Whether the end takes longer than the last epoch (seconds), the grace of its sinks and what is closed may."""
         return self.stopping.is_set() and time.monotonic() - self.asked > GRACE + epoch + 3
 
+    @contextlib.contextmanager
+    def held_by(self, holder: Holder) -> Iterator[None]:
+        """Around what the flow waits for."""
+        self._holder, self._holds_since = holder, time.monotonic()
+        try:
+            yield
+        finally:
+            self._holder = None
+
+    def _until(self) -> float:
+        """When who holds the flow up has had its grace. One that was in trouble before the request has had a part."""
+        holder = self._holder
+        spent = self.asked - self._holds_since if holder is not None and holder.fault else 0.0
+        return self.asked + max(_LEAST, GRACE - max(0.0, spent))
+
     def pause(self, seconds: float) -> None:
         """Wait in a step that does not succeed. Raises Stopping when it is time to end."""
         self.beat += 1
         if self.stopping.is_set():
-            if time.monotonic() - self.asked > GRACE:
+            if time.monotonic() > self._until():
                 raise Stopping
             time.sleep(min(seconds, 0.2))
         else:

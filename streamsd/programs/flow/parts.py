@@ -288,7 +288,7 @@ class SinkPart:
 
     def write_batch(self, values: list[Any]) -> None:
         """Batches, in order."""
-        with self._engine.inside():
+        with self._engine.inside(), self._engine.life.held_by(self._outlet):
             for batch in values:
                 if batch.count:
                     self._outlet.write(batch)
@@ -300,4 +300,5 @@ class SinkPart:
         """Its position at the end of an epoch in which it was given something, once all of it is safe."""
         with self._engine.inside():
             self._engine.settle()
-            return self._outlet.flush()
+            with self._engine.life.held_by(self._outlet):
+                return self._outlet.flush()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from streamsd.programs.flow.life import GRACE
 from tests.e2e.flow.processes import PATIENCE, Flow, free_port, until
 from tests.programs_needed import need, need_module
 
@@ -90,6 +91,17 @@ def test_a_step_that_never_returns_does_not_keep_a_flow_from_ending(flow) -> Non
     assert one.stop() == 0
     assert "flow-killed" in one.log()
     assert "StepStalled" in one.log()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_sink_that_was_away_for_long_has_had_its_time_to_answer(flow, processes: int) -> None:
+    sink = {"tcp": {"host": "127.0.0.1", "port": free_port()}}
+    one: Flow = flow(both(sink=sink) if processes == 2 else {**both(sink=sink), "processes": 1}).start()
+    one.until(lambda seen: seen["epoch_age"] > GRACE + 2, "it tries for longer than it would be waited for")
+    assert one.report().reason == "SinkUnreachable"
+    began = time.monotonic()
+    assert one.stop() == 0
+    assert time.monotonic() - began < GRACE - 1
 
 
 def test_a_broker_that_is_away_holds_nobody_else_up(flow) -> None:
