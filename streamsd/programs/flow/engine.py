@@ -84,9 +84,9 @@ class Engine:
         self._resting = False
         self.epoch = 1.0
         self.apart = False
-        """The driver has a thread of its own, and is not to hear what a source, sink or step raises: `over` is set
+        """The driver has a thread of its own, and is not to hear what a source, sink or step raises: `gone` is set
         then, and the thread left where it is."""
-        self.over = threading.Event()
+        self.gone = threading.Event()
         self.fault: BaseException | None = None
         """What a source, sink or step raised first: in a cluster Bytewax only says that something did."""
         self.coming = Coming(self._change, lambda: member.board.verdict, lambda n: member.tell(Column.CHANGED, n))
@@ -122,7 +122,7 @@ class Engine:
             if not isinstance(fault, Ended | Left):
                 self.fault = self.fault or fault
                 if self.apart:
-                    self.over.set()
+                    self.gone.set()
                     threading.Event().wait()
             raise
         finally:

@@ -59,11 +59,11 @@ def _apart(engine: Engine, work: Callable[[], None]) -> None:
         except BaseException as fault:  # noqa: BLE001  # it is raised by who waits
             outcome.append(fault)
         finally:
-            engine.over.set()
+            engine.gone.set()
 
     engine.apart = True
     threading.Thread(target=call, name="bytewax", daemon=True).start()
-    engine.over.wait()
+    engine.gone.wait()
     if engine.fault is not None:
         raise engine.fault
     if outcome:
