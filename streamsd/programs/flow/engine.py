@@ -21,7 +21,6 @@ from streamsd.flow.meeting import Meeting, Told, fewer
 from streamsd.flow.outputs import Batch
 from streamsd.flow.pipeline import Chunk, Counts, Front, gathered, say, spread
 from streamsd.flow.plan import FlowPlan
-from streamsd.flow.spec.words import RateLimit
 from streamsd.flow.standing import Standing
 from streamsd.flow.taps import Tap
 from streamsd.flow.watermark import UNKNOWN
@@ -30,9 +29,9 @@ from streamsd.programs.flow.board import Column
 from streamsd.programs.flow.closing import close_all
 from streamsd.programs.flow.coming import Coming
 from streamsd.programs.flow.credit import Credit, weight_of_batch, weight_of_work
-from streamsd.programs.flow.figures import Figures, SourceFigures
-from streamsd.programs.flow.gate import Gate
+from streamsd.programs.flow.figures import Figures
 from streamsd.programs.flow.intake import Intake
+from streamsd.programs.flow.intakes import Intakes
 from streamsd.programs.flow.journal import JournalRoom
 from streamsd.programs.flow.kept import KeptShard
 from streamsd.programs.flow.letters import as_batch
@@ -42,9 +41,6 @@ from streamsd.programs.flow.outlet import Outlet
 from streamsd.programs.flow.outlets import Outlets
 from streamsd.programs.flow.peers import refuse_strangers
 from streamsd.programs.flow.sink_parts import DEAD, part_of, writer_of
-
-_MOST = 5000
-"""Messages in one batch: more would only make results wait."""
 
 
 class Engine:
@@ -67,14 +63,13 @@ class Engine:
         self.member = member
         self.layout = Layout(plan.spec)
         self.outlets = Outlets(self.layout, plan, member.number, outlets, letters, ever)
-        self.figures = Figures({name: SourceFigures() for name in intakes}, self.outlets.meters)
+        self._intakes = Intakes(plan, self.layout, intakes)
+        self.figures = Figures(self._intakes.figures, self.outlets.meters)
         self.closing = False
         """The sources came to their end, everywhere."""
         self.standing = standing
-        self._intakes = dict(intakes)
         self._counts = Counts()
         self._front = Front(plan, self._counts, list(intakes), grouped=member.of > 1)
-        self._gates = {name: Gate(name, self._limit(plan, name), self.figures.sources[name]) for name in intakes}
         self._begun = False
         self._foreign = Held(member.number, member.run, member.of)
         self._taken: frozenset[tuple[int, int]] = frozenset()
@@ -143,29 +138,22 @@ class Engine:
 
     def close(self) -> None:
         """Let go of sources and sinks, after the run: side by side, and of those who do not let go in time anyhow."""
-        close_all({**{f"source {n}": intake for n, intake in self._intakes.items()}, **self.outlets.all})
+        close_all({**self._intakes.all, **self.outlets.all})
         if self._room is not None:
             self._room.close()
 
     def faults(self) -> list[tuple[str, str]]:
         """(reason, message) of each source and sink that something is wrong with now."""
-        found = [("SourceUnreachable", f"{name}: {i.fault}") for name, i in self._intakes.items() if i.fault]
-        found += self.outlets.faults()
+        found = [*self._intakes.faults(), *self.outlets.faults()]
         found += [("TableUnreadable", table.fault) for table in self.standing.tables() if table.fault]
         return found
 
     def observed(self) -> dict[str, JsonValue]:
         """Everything that is counted and measured."""
         made = self.figures.observed()
-        ends = [("sources", n, i.figures()) for n, i in self._intakes.items()]
-        ends += [("sinks", n, told) for n, told in self.outlets.figures().items()]
-        for kind, name, figures in ends:
-            _figures_of(made, kind, name).update(figures)
-        for name, intake in self._intakes.items():
-            left = intake.left()
-            seconds = self.figures.sources[name].backlog.seconds(left, time.monotonic()) if left else None
-            if seconds is not None:
-                _figures_of(made, "sources", name)["time_left"] = seconds
+        for kind, told in (("sources", self._intakes.observed()), ("sinks", self.outlets.figures())):
+            for name, figures in told.items():
+                _figures_of(made, kind, name).update(figures)
         watermark, held_by = self._front.time()
         if watermark is not None or held_by:
             made["watermark"], made["held_by"] = watermark, list(held_by)
@@ -175,17 +163,11 @@ class Engine:
 
     def _change(self, plan: FlowPlan) -> None:
         self._front.plan = plan
-        for name, gate in self._gates.items():
-            gate.change(self._limit(plan, name))
+        self._intakes.change(plan)
 
     def replay(self, source: str, messages: list[bytes]) -> None:
         """Have messages of a source processed once more, with the next batch."""
         self._again.append((source, messages))
-
-    def _limit(self, plan: FlowPlan, name: str) -> RateLimit | None:
-        """The rate limit of a source here: several processes that read from it have a part of it each."""
-        limit = plan.sources[name].spec.limit
-        return limit.part(self.member.of) if limit and self.layout.divided(name) else limit
 
     # --- the source's side
 
@@ -210,9 +192,7 @@ class Engine:
         assert mine.foreign is not None
         self._foreign, self._taken, self._floor, self._until = mine.foreign, mine.taken, mine.floor, mine.until
         self.standing.inherit(mine)
-        for name, intake in self._intakes.items():
-            parts = {part: value for (source, part), value in mine.positions.items() if source == name}
-            intake.start((parts or None) if intake.in_parts else parts.get(""))
+        self._intakes.start(mine.positions)
         self._share()
         member.tell(Column.READY, 1)
 
@@ -221,11 +201,7 @@ class Engine:
         member, foreign = self.member, self._foreign
         made = Held(member.number, member.run, member.of, floor=self._floor, until=self._until, taken=self._taken)
         made.front, made.mark = self.standing.front(), self.standing.mark()
-        made.positions = dict(foreign.positions)
-        for name, intake in self._intakes.items():
-            position = intake.position()
-            parts = (position or {}) if intake.in_parts else {"": position}
-            made.positions.update({(name, part): (member.run, value) for part, value in parts.items()})
+        made.positions = foreign.positions | {n: (member.run, p) for n, p in self._intakes.positions().items()}
         made.times = foreign.times | {n: (member.run, t) for n, t in self.standing.times().items()}
         made.memories = foreign.memories | {n: (member.run, m) for n, m in self.standing.memories().items()}
         return made
@@ -234,8 +210,7 @@ class Engine:
         """An epoch is safe."""
         self.figures.epochs += 1
         self.figures.stored_at = time.monotonic()
-        for intake in self._intakes.values():
-            intake.stored()
+        self._intakes.stored()
 
     def inherited(self) -> list[tuple[str, Any]]:
         """What a start has for the shards."""
@@ -273,28 +248,15 @@ class Engine:
         got = False
         while self._again:
             name, messages = self._again.pop(0)
-            intake = self._intakes.get(name)
-            part = next(iter(intake.partitions() or ()), "") if intake is not None else ""
-            made, more = front.take(name, Chunk(part, messages), now, monotonic)
+            made, more = front.take(name, Chunk(self._intakes.partition(name), messages), now, monotonic)
             rows += made
             letters += more
             got = True
-        for name, intake in self._intakes.items():
-            gate = self._gates[name]
-            most = gate.allowance(_MOST, monotonic)
-            if most <= 0:
-                continue
-            partitions = intake.partitions()
-            if partitions is not None:
-                front.expect(name, partitions)
-            longest = self.plan.sources[name].spec.max_message.bytes
-            for chunk in intake.poll(most):
-                chunk, refused = gate.admit(chunk, longest, monotonic)
-                letters += refused
-                made, more = front.take(name, chunk, now, monotonic)
-                rows += made
-                letters += more
-                got = True
+        for name, chunk, refused in self._intakes.look(front, monotonic):
+            made, more = front.take(name, chunk, now, monotonic)
+            rows += made
+            letters += refused + more
+            got = True
         if not got or self.member.of > 1:
             front.tick(now, monotonic)
         made, more = front.due(now)
@@ -311,7 +273,7 @@ class Engine:
 
     def done(self) -> bool:
         """Whether nothing more comes from any source, here or elsewhere."""
-        if not all(intake.done() for intake in self._intakes.values()):
+        if not self._intakes.done():
             return False
         self.member.tell(Column.DONE, 1)
         return self.over
