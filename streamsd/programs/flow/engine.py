@@ -276,10 +276,10 @@ class Engine:
         if not self._intakes.done():
             return False
         self.member.tell(Column.DONE, 1)
-        return self.over
+        return self.all_done
 
     @property
-    def over(self) -> bool:
+    def all_done(self) -> bool:
         """Whether all sources, here and elsewhere, were found to be at their end."""
         return self.member.board.all(Column.DONE)
 

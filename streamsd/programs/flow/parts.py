@@ -99,7 +99,7 @@ class SourcePart:
             engine.life.beat += 1
             return []
         # At the end of all sources, of which some process may know already and be closing, nobody waits to be quiet.
-        if engine.life.stopping.is_set() and not engine.over:
+        if engine.life.stopping.is_set() and not engine.all_done:
             engine.life.beat += 1
             if not (self._since or engine.unstored) and engine.quiet():
                 raise Left

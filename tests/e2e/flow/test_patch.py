@@ -111,6 +111,7 @@ def test_a_tap_shows_what_leaves_a_step_and_its_rate_and_no_message_is_lost(flow
     results = one.ask(do="tap", count=2, seconds=30)
     assert len(results["rows"]) == 2
     assert "did you mean 'step 3'" in one.ask(do="tap", place="stp 3")["error"]
+    one.until(lambda seen: seen["sinks"]["out"]["results"] > 10, "windows")
     assert one.stop() == 0
     # Each 500 are a window: half of them passed the filter, and of these each second one.
     rows = one.lines("out.ndjson")
