@@ -86,17 +86,20 @@ class KafkaIntake(Intake):
         if found:
             # librdkafka does not count bytes: the next ones are taken to be like these.
             self._at_once = max(1, MOST_AT_ONCE * len(found) // max(1, sum(map(len, found))))
+        astray: list[Any] = []
         for record in found:
             error = record.error()
             if error is not None:
-                self._complained(record, error)
+                if error.code() == KafkaError._AUTO_OFFSET_RESET:
+                    astray.append(record)
+                else:
+                    self.fault = error.str()
                 continue
             at = (record.topic(), record.partition())
             if at in by_partition:
                 by_partition[at].append(record)
             else:
                 by_partition[at] = [record]
-        self._settle()
         chunks = []
         for (topic, number), records in by_partition.items():
             name = f"{topic}/{number}"
@@ -111,23 +114,22 @@ class KafkaIntake(Intake):
             self.mended()
         elif self.complaints.lost:
             self.fault = self.complaints.lost
+        self._settle(astray)
         return chunks
 
-    def _complained(self, record: Any, error: Any) -> None:
-        if error.code() != KafkaError._AUTO_OFFSET_RESET:
-            self.fault = error.str()
-            return
-        name = f"{record.topic()}/{record.partition()}"
-        self.astray.add(name, self.offsets.get(name, record.offset()))
-
-    def _settle(self) -> None:
+    def _settle(self, astray: Sequence[Any]) -> None:
+        """Put the partitions that have come astray where they go on, once the records from before that are taken: the
+        offset that is missing is the one behind these."""
+        for record in astray:
+            name = f"{record.topic()}/{record.partition()}"
+            self.astray.add(name, self.offsets.get(name, record.offset()))
         try:
-            self.offsets |= self.astray.settle(self.consumer, self.assigned, self.begins)
+            self.astray.settle(self.consumer, self.assigned, self.offsets, self.begins)
         except KafkaException as fault:
             self.fault = f"{','.join(self.spec.brokers)}: {words(fault)}"
 
     def begins(self, name: str, oldest: int, newest: int) -> int:
-        """Where a partition is begun that no offset is known of."""
+        """The offset at which a partition is begun that none is known of. `newest`: of the next record to come."""
         return newest if self.spec.start == "latest" else oldest
 
     def begin(self, topic: str, number: int) -> int | None:

@@ -9,7 +9,7 @@ of a group hears the same of a partition that the group has no offset of yet.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from confluent_kafka import KafkaException, TopicPartition
@@ -17,6 +17,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from streamsd.programs.flow.telling import log
 
 _TIMEOUT = 2.0
+"""Seconds in which a broker says which offsets there are."""
 _AGAIN = 1.0
 """Seconds until a broker that did not answer is asked again."""
 
@@ -31,27 +32,31 @@ class Astray:
         self.deleted = 0
 
     def add(self, name: str, wanted: int | None) -> None:
-        """A partition is at an offset that is not there, or (None) at none."""
+        """A partition's next offset, `wanted`, is not there; None: it has none."""
         self._waiting[name] = wanted
 
     def settle(
-        self, consumer: Any, assigned: Mapping[str, TopicPartition], begins: Callable[[str, int, int], int]
-    ) -> dict[str, int]:
-        """Put those that wait where they go on; the offsets that come next. `assigned`: what is read here. `begins`:
-        where one without an offset does, of its oldest and its next offset. KafkaException while the broker has no
-        time: they wait until a later call."""
-        put: dict[str, int] = {}
+        self,
+        consumer: Any,
+        assigned: Mapping[str, TopicPartition],
+        offsets: MutableMapping[str, int],
+        begins: Callable[[str, int, int], int],
+    ) -> None:
+        """Put those that wait where they go on, and write in `offsets` what comes next of each. `assigned`: what is
+        read here. `begins(name, oldest, newest)`: the offset at which a partition without one begins, `newest` being
+        that of the next record to come. KafkaException while the broker has no time: those that are left wait until a
+        later call."""
         now = self._clock()
         if not self._waiting or now < self._next:
-            return put
+            return
         self._next = now + _AGAIN
         for name, wanted in list(self._waiting.items()):
             part = assigned.get(name)
             if part is not None:
-                put[name] = self._put(consumer, TopicPartition(part.topic, part.partition), wanted, begins, name)
+                # At once, whatever becomes of the others: records before the offset that is known are passed over.
+                offsets[name] = self._put(consumer, TopicPartition(part.topic, part.partition), wanted, begins, name)
             del self._waiting[name]
         self._next = 0.0
-        return put
 
     def _put(
         self, consumer: Any, part: TopicPartition, wanted: int | None, begins: Callable[[str, int, int], int], name: str
@@ -76,6 +81,6 @@ class Astray:
         return int(part.offset)
 
     def gone(self, name: str, wanted: int, oldest: int) -> None:
-        """Records were deleted before they were read here."""
+        """Records were deleted before they were read here: those from `wanted` up to `oldest`, which is there."""
         self.deleted += oldest - wanted
         log("records-deleted", partition=name, count=oldest - wanted, next=oldest)
