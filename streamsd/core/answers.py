@@ -114,7 +114,7 @@ class ValidateAnswer(TypedDict):
 class ApplyRequest(TypedDict):
     """`plan`: a saved plan; refused when stale. `holder`: who asks, in words, told to whoever comes second.
     `reset_state`: resources, by name or address, that may begin with an empty state where the stored one does not fit
-    the change; an apply that is refused lets none go."""
+    the change; an apply that is refused resets none."""
 
     rollback_on_failure: NotRequired[bool]
     allow_interrupt: NotRequired[bool]

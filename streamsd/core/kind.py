@@ -198,6 +198,8 @@ class Kind(ABC, Generic[SpecT]):
     summary: ClassVar[str]
     """One sentence for schema, reference and CLI."""
     spec: ClassVar[type[Spec]]
+    keeps_state: ClassVar[bool] = False
+    """Whether its resources store a state that may not fit what they are declared as next: see `allow_reset`."""
 
     def check_spec(self, name: str, spec: SpecT) -> Iterable[Problem]:
         """What is wrong with the spec of `name` that its types cannot say: fields that do not fit each other, the
@@ -229,14 +231,15 @@ class Kind(ABC, Generic[SpecT]):
         """Carry out an operator's command. OperationFault when it is unknown or fails."""
         raise OperationFault(f"{self.name} has no operations")
 
-    def let_state_go(self, resource: Resource[SpecT], compiled: Compiled) -> str:
-        """Let the state that the resource has stored go, should what it is declared as next be nothing that it fits;
-        its own check asks no more for it then. Returns what comes of that, in words for a plan; empty: a resource of
-        this kind stores none. Quick; OSError when it cannot be written down."""
-        return ""
+    def allow_reset(self, resource: Resource[SpecT], compiled: Compiled) -> str:
+        """Of a kind that keeps state: the resource may begin with an empty one, should the stored one not fit what it
+        is declared as next; its own check does not ask for it to fit then. Returns what comes of that, in words for a
+        plan. Quick; OSError when it cannot be written down."""
+        raise NotImplementedError(f"{self.name} keeps no state")
 
-    def keep_state(self, resource: Resource[SpecT], compiled: Compiled) -> None:
-        """What `let_state_go` allowed is taken back: the apply that asked for it was refused."""
+    def withdraw_reset(self, resource: Resource[SpecT], compiled: Compiled) -> None:
+        """Take back what `allow_reset` allowed: the apply that asked for it was refused. OSError as there."""
+        raise NotImplementedError(f"{self.name} keeps no state")
 
 
 class OperationFault(Exception):

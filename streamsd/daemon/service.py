@@ -30,9 +30,9 @@ from streamsd.core.service import Refused
 from streamsd.core.settings import Settings
 from streamsd.daemon.air import Air
 from streamsd.daemon.eventlog import EventLog
-from streamsd.daemon.letting_go import letting_go
 from streamsd.daemon.profile import Candidate, Profiles
 from streamsd.daemon.shapes import declaration, plan_answer, resource_answer
+from streamsd.daemon.state_reset import resets_allowed
 from streamsd.document.envelope import declared, envelope
 from streamsd.engine.desired import Desired, Generation
 from streamsd.engine.live import fault_words
@@ -168,7 +168,7 @@ class DaemonService:
 
     async def _apply(self, request: ApplyRequest) -> ApplyAnswer:
         accepted = self._reconciler.world.generation.resources
-        with letting_go(request.get("reset_state", ()), accepted, self._registry) as let_go:
+        with resets_allowed(request.get("reset_state", ()), accepted, self._registry) as resets:
             candidate = await self._read()
             self._last_read = candidate.loaded.revision
             self.files_changed(candidate.loaded.files)
@@ -184,7 +184,7 @@ class DaemonService:
                 self._air.guard(plan)
         answer = self._plan_answer(candidate, plan)
         for action in answer["actions"]:
-            if words := let_go.get(Address.parse(action["address"])):
+            if words := resets.get(Address.parse(action["address"])):
                 action["cause"] += f"; {words}"
         self._accept(candidate)
         return {"accepted": True, "generation": self._reconciler.world.generation.number, "plan": answer}

@@ -161,12 +161,12 @@ def check_state(spec: FlowSpec, shape: str, state: Path) -> Iterator[Problem]:
 
 
 def allow_reset(generation: Path) -> None:
-    """Somebody lets the state in this directory go, should the next start be one that it does not fit."""
+    """The next start may begin with an empty state, should the one in this directory not fit it. OSError."""
     (generation / _RESET_FILE).touch(0o600)
 
 
-def keep_state(generation: Path) -> None:
-    """That is taken back."""
+def withdraw_reset(generation: Path) -> None:
+    """Take that back. OSError."""
     (generation / _RESET_FILE).unlink(missing_ok=True)
 
 

@@ -37,7 +37,7 @@ from streamsd.flow.checks import (
     check_processes,
     check_state,
     end_path,
-    keep_state,
+    withdraw_reset,
 )
 from streamsd.flow.split import digest, split
 from streamsd.kinds.flow.spec import FlowSpec
@@ -86,6 +86,7 @@ class FlowKind(Kind[FlowSpec]):
     section = "flows"
     summary = "A data flow: messages from sources, through typed steps and windows, to sinks."
     spec = FlowSpec
+    keeps_state = True
 
     def check_spec(self, name: str, spec: FlowSpec) -> Iterable[Problem]:
         from streamsd.flow.compiler import problems_of
@@ -189,14 +190,14 @@ class FlowKind(Kind[FlowSpec]):
         told: dict[str, JsonValue] = answer
         return told
 
-    def let_state_go(self, resource: Resource[FlowSpec], compiled: Compiled) -> str:
+    def allow_reset(self, resource: Resource[FlowSpec], compiled: Compiled) -> str:
         stored = _stored(resource, compiled)
         if stored.is_dir():
             allow_reset(stored)
         return "begins with an empty state, where the stored one does not fit"
 
-    def keep_state(self, resource: Resource[FlowSpec], compiled: Compiled) -> None:
-        keep_state(_stored(resource, compiled))
+    def withdraw_reset(self, resource: Resource[FlowSpec], compiled: Compiled) -> None:
+        withdraw_reset(_stored(resource, compiled))
 
 
 def _places(address: Address, context: Context) -> Places:

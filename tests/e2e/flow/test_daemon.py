@@ -112,7 +112,7 @@ def test_dead_letters_are_replayed_after_the_steps_were_repaired(host: Host) -> 
     assert sorted(numbers) == list(range(len(numbers))), "each number once, those of the dead letters too"
 
 
-def test_a_window_is_changed_when_its_state_is_let_go_on_purpose(host: Host) -> None:
+def test_a_window_is_changed_when_its_state_is_reset_on_purpose(host: Host) -> None:
     host.write(
         """
         version: 1

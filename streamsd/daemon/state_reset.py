@@ -1,4 +1,4 @@
-"""Stored states that an apply may let go: named by whoever asks, marked by their kinds, kept where it is refused."""
+"""Stored states that an apply may reset: named by whoever asks, marked by their kinds, kept where it is refused."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from streamsd.core.address import Address
-from streamsd.core.kind import Kind, Registry
+from streamsd.core.kind import Registry
 from streamsd.core.service import Refused
 from streamsd.engine.desired import Desired
 
 
 @contextmanager
-def letting_go(
+def resets_allowed(
     names: Sequence[str], accepted: Mapping[Address, Desired], registry: Registry
 ) -> Iterator[Mapping[Address, str]]:
     """While an apply is decided on: gives what comes of it for each of these resources, in their kinds' words. Where
@@ -25,24 +25,20 @@ def letting_go(
             allowed.append(desired)
             kind = registry.named(desired.address.kind)
             try:
-                words[desired.address] = kind.let_state_go(desired.resource, desired.compiled)
+                words[desired.address] = kind.allow_reset(desired.resource, desired.compiled)
             except OSError as fault:
-                message = f"the state of {desired.address} cannot be let go: {fault.strerror}"
-                raise Refused(422, {"error": "state-not-let-go", "message": message}) from fault
+                message = f"the state of {desired.address} cannot be reset: {fault.strerror}"
+                raise Refused(422, {"error": "reset-failed", "message": message}) from fault
         yield words
     except BaseException:
         for desired in allowed:
             with suppress(OSError):  # what is told is why it was refused
-                registry.named(desired.address.kind).keep_state(desired.resource, desired.compiled)
+                registry.named(desired.address.kind).withdraw_reset(desired.resource, desired.compiled)
         raise
 
 
 def _named(name: str, accepted: Mapping[Address, Desired], registry: Registry) -> Desired:
-    keeping = {
-        address: desired
-        for address, desired in accepted.items()
-        if type(registry.named(address.kind)).let_state_go is not Kind.let_state_go
-    }
+    keeping = {address: desired for address, desired in accepted.items() if registry.named(address.kind).keeps_state}
     found = [address for address in keeping if name in (address.name, str(address))]
     if len(found) == 1:
         return keeping[found[0]]

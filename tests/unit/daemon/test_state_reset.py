@@ -1,4 +1,4 @@
-"""States that an apply may let go."""
+"""States that an apply may reset."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from streamsd.core.address import Address
 from streamsd.core.kind import Compiled, Kind, Registry, Resource
 from streamsd.core.service import Refused
-from streamsd.daemon.letting_go import letting_go
+from streamsd.daemon.state_reset import resets_allowed
 from streamsd.engine.desired import Desired
 from streamsd.testing import Scenario, things
 from streamsd.testing.kinds import ThingKind, ThingSpec
@@ -22,16 +22,17 @@ class Box(ThingKind):
 
     name = "Box"
     section = "boxes"
+    keeps_state = True
     open: set[str]
     full = False
 
-    def let_state_go(self, resource: Resource[ThingSpec], compiled: Compiled) -> str:
+    def allow_reset(self, resource: Resource[ThingSpec], compiled: Compiled) -> str:
         if self.full:
             raise OSError(28, "No space left on device")
         self.open.add(str(resource.address))
         return "is emptied"
 
-    def keep_state(self, resource: Resource[ThingSpec], compiled: Compiled) -> None:
+    def withdraw_reset(self, resource: Resource[ThingSpec], compiled: Compiled) -> None:
         self.open.discard(str(resource.address))
 
 
@@ -60,9 +61,9 @@ async def kept(tmp_path: Path) -> AsyncIterator[tuple[Box, Registry, Accepted]]:
         yield box, Registry([s.thing, box, jar]), s.generation(profile).resources
 
 
-def test_they_go_with_an_apply_that_is_accepted(kept: tuple[Box, Registry, Accepted]) -> None:
+def test_they_are_reset_with_an_apply_that_is_accepted(kept: tuple[Box, Registry, Accepted]) -> None:
     box, registry, accepted = kept
-    with letting_go(["b", "Jar/c"], accepted, registry) as words:
+    with resets_allowed(["b", "Jar/c"], accepted, registry) as words:
         assert box.open == {"Box/b", "Jar/c"}
     assert box.open == {"Box/b", "Jar/c"}
     assert words == {Address("Box", "b"): "is emptied", Address("Jar", "c"): "is emptied"}
@@ -71,12 +72,12 @@ def test_they_go_with_an_apply_that_is_accepted(kept: tuple[Box, Registry, Accep
 def test_they_are_kept_where_it_is_refused(kept: tuple[Box, Registry, Accepted]) -> None:
     box, registry, accepted = kept
     refused = Refused(422, {"error": "invalid-profile", "message": "1 error"})
-    with pytest.raises(Refused, match="1 error"), letting_go(["b"], accepted, registry):
+    with pytest.raises(Refused, match="1 error"), resets_allowed(["b"], accepted, registry):
         raise refused
     assert box.open == set()
     box.full = True
-    full = "the state of Box/b cannot be let go: No space"
-    with pytest.raises(Refused, match=full), letting_go(["b"], accepted, registry):
+    full = "the state of Box/b cannot be reset: No space"
+    with pytest.raises(Refused, match=full), resets_allowed(["b"], accepted, registry):
         raise AssertionError
     assert box.open == set()
 
@@ -89,11 +90,11 @@ def test_they_are_kept_where_it_is_refused(kept: tuple[Box, Registry, Accepted])
         ("c", "there are several 'c' that keep state", "one of: Box/c, Jar/c"),
     ],
 )
-def test_a_name_that_is_none_lets_nothing_go(
+def test_a_name_that_is_none_resets_nothing(
     kept: tuple[Box, Registry, Accepted], name: str, words: str, hint: str
 ) -> None:
     box, registry, accepted = kept
-    with pytest.raises(Refused) as refused, letting_go(["b", name], accepted, registry):
+    with pytest.raises(Refused) as refused, resets_allowed(["b", name], accepted, registry):
         raise AssertionError
     assert (refused.value.answer["message"], refused.value.answer["hint"]) == (words, hint)
     assert box.open == set()
