@@ -9,14 +9,16 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Annotated, Any, TypeVar
 
-from fastapi import FastAPI, Path, Query, Request
+from fastapi import Depends, FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import ConfigDict, with_config
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from typing_extensions import TypedDict
 
 import streamsd
 from streamsd.api import logs
+from streamsd.api.bodies import BoundedBodies
 from streamsd.api.peer import OwnerOnly
 from streamsd.core.address import NAME_PATTERN, Address
 from streamsd.core.answers import (
@@ -28,6 +30,7 @@ from streamsd.core.answers import (
     PlanAnswer,
     StatusAnswer,
 )
+from streamsd.core.diagnostics import name_hint
 from streamsd.core.service import Refused, Service
 
 T = TypeVar("T")
@@ -39,6 +42,12 @@ Operation = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="
 Follow = Annotated[bool, Query(description="go on as more comes")]
 
 
+@with_config(ConfigDict(extra="forbid"))
+class ApplyBody(ApplyRequest):
+    """ApplyRequest, and nothing else: a slip in `allow_interrupt` must not be passed over."""
+
+
+@with_config(ConfigDict(extra="forbid"))
 class DestroyRequest(TypedDict):
     """`addresses`: such as ["Stream/desktop"]."""
 
@@ -54,6 +63,9 @@ class Json(Response):
         return json.dumps(content, ensure_ascii=False, separators=(",", ":"), default=str).encode()
 
 
+_LAST = 2**63 - 1
+"""The largest number that an event can have."""
+_SINCE = "after this sequence number; 0: from the newest thousand"
 _DONE: dict[str, Any] = {"done": True}
 _ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorAnswer, "description": "what is wrong"}}
 
@@ -68,13 +80,26 @@ def create_app(service: Service, closing: asyncio.Event) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         responses=_ERRORS,
+        separate_input_output_schemas=False,
+        dependencies=[Depends(_known_query)],
     )
-    app.add_middleware(OwnerOnly)
+    app.add_middleware(BoundedBodies)
+    app.add_middleware(OwnerOnly)  # the outermost: a stranger's body is not even read
     _say_errors(app)
     _state_routes(app, service)
     _change_routes(app, service)
     _stream_routes(app, service, closing)
     return app
+
+
+def _known_query(request: Request) -> None:
+    """A parameter that is none is a slip: restarting with `?rol=main` must not restart all."""
+    known = [field.alias for field in request.scope["route"].dependant.query_params]
+    for name in request.query_params:
+        if name not in known:
+            hint = name_hint(name, known, "parameters") if known else "this takes no parameters"
+            words = f"there is no parameter {name!r} here"
+            raise Refused(400, {"error": "bad-request", "message": words, "hint": hint})
 
 
 def _state_routes(app: FastAPI, service: Service) -> None:
@@ -116,7 +141,7 @@ def _state_routes(app: FastAPI, service: Service) -> None:
 
 def _change_routes(app: FastAPI, service: Service) -> None:
     @app.post("/v1/apply", response_model=ApplyAnswer)
-    async def apply(request: ApplyRequest | None = None) -> Response:
+    async def apply(request: ApplyBody | None = None) -> Response:
         """Accept the profile as it stands in the file and begin to converge."""
         return Json(await service.apply(request or ApplyRequest()))
 
@@ -149,7 +174,9 @@ def _change_routes(app: FastAPI, service: Service) -> None:
 def _stream_routes(app: FastAPI, service: Service, closing: asyncio.Event) -> None:
     @app.get("/v1/events")
     async def events(
-        since: Annotated[int, Query(ge=0, description="after this sequence number; 0: from the newest thousand")] = 0,
+        since: Annotated[
+            int, Query(ge=0, le=_LAST, description="after this sequence number; 0: from the newest thousand")
+        ] = 0,
         follow: Follow = False,
         address: Annotated[str | None, Query(description="only this resource's")] = None,
     ) -> Response:
@@ -240,7 +267,7 @@ def _say_errors(app: FastAPI) -> None:
     async def unknown(request: Request, fault: HTTPException) -> Response:
         code = "not-found" if fault.status_code == 404 else "bad-request"
         message = f"{request.method} {request.url.path}: {fault.detail}"
-        return JSONResponse(ErrorAnswer(error=code, message=message), fault.status_code)
+        return JSONResponse(ErrorAnswer(error=code, message=message), fault.status_code, fault.headers)
 
     @app.exception_handler(500)
     async def failed(request: Request, fault: Exception) -> Response:

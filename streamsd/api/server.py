@@ -15,6 +15,12 @@ from streamsd.core import unix_socket
 from streamsd.core.service import Service
 from streamsd.core.settings import Settings
 
+_QUEUE = 2048
+"""Connections that may wait to be accepted: one more is refused at once, whoever comes."""
+_AT_ONCE = 64
+"""Those that asyncio accepts in one go, which it takes from the same figure when it begins to listen: a whole queue
+would have all of the daemon's descriptors before anyone has counted them."""
+
 
 class _Uvicorn(uvicorn.Server):
     """uvicorn without its signal handlers, which are the daemon's, and without its ten wake-ups a second."""
@@ -50,6 +56,7 @@ class Server:
             server_header=False,
             date_header=False,
             timeout_graceful_shutdown=2,
+            backlog=_AT_ONCE,
         )
         self._uvicorn = _Uvicorn(config, self._closing)
         self._task: asyncio.Task[None] | None = None
@@ -65,6 +72,7 @@ class Server:
         self._task = asyncio.create_task(self._uvicorn.serve([self._socket]), name="api")
         listening = asyncio.create_task(self._uvicorn.listening.wait())
         await asyncio.wait({self._task, listening}, return_when=asyncio.FIRST_COMPLETED)
+        self._socket.listen(_QUEUE)
         if self._task.done():
             listening.cancel()
             self._task.result()

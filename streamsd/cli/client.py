@@ -73,6 +73,10 @@ class Client:
                     yield answer
             except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
                 raise self._nobody() from None
+            except BlockingIOError:  # a unix socket whose queue is full
+                raise Failure(
+                    "the daemon takes no more connections now", "end some that others hold open", code="daemon-busy"
+                ) from None
             except PermissionError:
                 raise Failure(
                     f"you may not use the daemon's socket {self._settings.api_socket}",

@@ -36,9 +36,10 @@ _NONE_BEFORE = "It was refused, and there was none before it. `streamsd plan` sa
 def show_failure(failure: Failure) -> None:
     """`error: …` and `hint: …` on stderr, with the place in the profile where there is one."""
     show_diagnostics(failure.diagnostics)
-    click.echo(f"{paint('error:', Colour.RED, sys.stderr)} {failure.message}", err=True)
+    # a message may quote others: who holds the lock, what a program said
+    click.echo(f"{paint('error:', Colour.RED, sys.stderr)} {harmless(failure.message)}", err=True)
     if failure.hint:
-        click.echo(f"{paint('hint:', Colour.CYAN, sys.stderr)} {failure.hint}", err=True)
+        click.echo(f"{paint('hint:', Colour.CYAN, sys.stderr)} {harmless(failure.hint)}", err=True)
 
 
 def show_diagnostics(diagnostics: Sequence[DiagnosticAnswer]) -> None:

@@ -31,9 +31,10 @@ class EventLog:
         if self._out is not None:
             with contextlib.suppress(OSError):  # a full disk, a reader that went: no reason to end what runs
                 print(event.line(), file=self._out, flush=True)
+        told = event.to_json() if self._followers else {}
         for queue in self._followers:
             if not queue.full():
-                queue.put_nowait((self._count, event.to_json()))
+                queue.put_nowait((self._count, told))
 
     async def events(
         self, *, since: int, follow: bool, address: Address | None

@@ -90,7 +90,7 @@ async def test_every_error_is_an_error_answer(client: httpx.AsyncClient, service
 async def test_openapi_describes_the_answers(client: httpx.AsyncClient) -> None:
     document = (await client.get("/v1/openapi.json")).json()
     assert document["openapi"].startswith("3.1")
-    assert {"StatusAnswer", "PlanAnswer", "ApplyRequest", "ErrorAnswer"} <= set(document["components"]["schemas"])
+    assert {"StatusAnswer", "PlanAnswer", "ApplyBody", "ErrorAnswer"} <= set(document["components"]["schemas"])
 
 
 async def test_events_carry_their_number_and_end_when_not_following(

@@ -85,6 +85,16 @@ def test_plan_exits_0_2_and_1(streamsd: Command, service: FakeService, tmp_path:
     assert (said.code, json.loads(said.out)["diagnostics"]) == (1, [DIAGNOSTIC])
 
 
+def test_what_others_said_of_themselves_does_not_steer_the_terminal(streamsd: Command, service: FakeService) -> None:
+    service.refuses = Refused(
+        409, {"error": "conflict", "message": "\x1b]0;ann\x07 is applying", "hint": "wait\x1b[2J"}
+    )
+    said = streamsd("apply")
+    assert said.code == 1
+    assert "\x1b" not in said.err
+    assert "]0;ann\N{REPLACEMENT CHARACTER} is applying" in said.err
+
+
 def test_apply_waits_until_converged(streamsd: Command, service: FakeService) -> None:
     service.plan_answer = {**empty_plan(), "changes": 1, "actions": [ACTION]}
     starting = status_of(
