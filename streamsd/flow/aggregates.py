@@ -59,6 +59,8 @@ COUNT = Slot("1", "{s} += 1", "{s} += {o}", none="0")
 _SUM = Slot("{x}", "{s} += {x}", "{s} += {o}")
 _MIN = Slot("{x}", "{s} = {x} if {x} < {s} else {s}", "{s} = {o} if {o} < {s} else {s}")
 _MAX = Slot("{x}", "{s} = {x} if {x} > {s} else {s}", "{s} = {o} if {o} > {s} else {s}")
+NUMBERS = (COUNT, _SUM, _MIN, _MAX)
+"""Slots that hold a number or null."""
 _MOMENTS = Slot("(1, {x} + 0.0, 0.0)", "{s} = moment({s}, {x})", "{s} = moments({s}, {o})")
 _VALUES = Slot("[{x}]", "{s}.append({x})", "{s} += {o}", copy="{s}[:]")
 _SET = Slot("{{{x}}}", "{s}.add({x})", "{s} |= {o}", copy="{s}.copy()")

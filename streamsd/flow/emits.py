@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from streamsd.core.diagnostics import name_hint
-from streamsd.flow.aggregates import AGGREGATES, COUNT, MAX_COLLECTED, Aggregate, Slot
+from streamsd.flow.aggregates import AGGREGATES, COUNT, MAX_COLLECTED, NUMBERS, Aggregate, Slot
 from streamsd.flow.expressions.check import Checker
 from streamsd.flow.expressions.functions import FUNCTIONS, SPECIAL
 from streamsd.flow.expressions.source import ExpressionError, Source
@@ -62,6 +62,11 @@ class Plan:
     def signature(self) -> list[list[Any]]:
         """What the state looks like: state of another signature does not fit."""
         return [[slot.begin, value, value >= 0 and self._nullable(value)] for value, slot, _ in self.slots]
+
+    @property
+    def scalar(self) -> bool:
+        """Whether its cells are numbers and nulls."""
+        return all(slot in NUMBERS for _, slot, _ in self.slots)
 
     # --- code
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeAlias
 
 from streamsd.flow.big import Growth, uncollected
-from streamsd.flow.stored import dump, load
+from streamsd.flow.stored import dump, dump_scalars, load
 from streamsd.flow.windows import SHARDS, Group, Panes, State, Work, shard_of
 
 Take: TypeAlias = "Callable[[dict[Hashable, int], list[Any], Iterable[tuple[Hashable, State]]], None]"
@@ -32,6 +32,8 @@ class Pane:
     @classmethod
     def of(cls, keys: list[Hashable], cells: list[Any], width: int) -> Pane:
         made = cls()
+        if keys and isinstance(keys[0], list):  # of several parts: see `dump_scalars`
+            keys = list(map(tuple, keys))
         made.index = {key: place * width for place, key in enumerate(keys)}
         made.cells = uncollected(cells)
         made.growth = Growth(len(keys))
@@ -66,9 +68,13 @@ class _Due:
 
 
 class PaneShard:
-    """`width`: slots of a state. `copy`: of a state, sharing nothing that changes."""
+    """`width`: slots of a state. `copy`: of a state, sharing nothing that changes. `scalar`: keys (or their parts) and
+    cells are all texts, numbers, booleans and nulls."""
 
-    def __init__(self, shape: Panes, width: int, take: Take, copy: Callable[[State], State]) -> None:
+    def __init__(
+        self, shape: Panes, width: int, take: Take, copy: Callable[[State], State], scalar: bool = False
+    ) -> None:
+        self._dump = dump_scalars if scalar else dump
         self._shape = shape
         self._width = width
         self._take = take
@@ -156,7 +162,7 @@ class PaneShard:
     # --- state
 
     def state(self) -> bytes:
-        return dump(
+        return self._dump(
             (
                 [(number, *pane.plain()) for number, pane in self._panes.items()],
                 [(place, *pane.plain()) for place, pane in self._ahead.items()],

@@ -31,8 +31,10 @@ from streamsd.flow.tails import (
     ticks_of,
     window_parts,
 )
-from streamsd.flow.types import ANY, Type, object_of
+from streamsd.flow.types import ANY, Base, Type, object_of
 from streamsd.flow.windows import PaneFront, Panes
+
+_SCALAR = (Base.STR, Base.INT, Base.FLOAT, Base.NUMBER, Base.BOOL)
 
 
 class KeyedEnd:
@@ -97,8 +99,9 @@ class KeyedEnd:
             panes = self._panes(window, ticks, path)
             pane_front = front = self.draft.standing.pane_front(panes, clock)
             around = pane_loop(steps, pane_front, panes, window, key_code(keys, steps), time_code, plan)
+            scalar = plan.scalar and all(typed.type.base in _SCALAR for typed in keys.values())
             shard = lambda: PaneShard(  # noqa: E731  # as above
-                panes, len(plan.slots), functions["take"], functions["copy"]
+                panes, len(plan.slots), functions["take"], functions["copy"], scalar
             )
             shape = ["panes", panes.every, panes.panes]
         limit = f"limit = {_now_in(ticks)} + {ticks.of(window.max_ahead)}"

@@ -12,19 +12,22 @@ import pytest
 from streamsd.flow.pipeline import PIECE, Chunk, Pipeline
 from streamsd.flow.sessions import Late
 from streamsd.flow.spec import FlowSpec
+from streamsd.flow.stored import dump_scalars, load
 from streamsd.programs.flow import kept
 from streamsd.programs.flow.journal import Journal, JournalDamaged, JournalRoom
 from streamsd.programs.flow.kept import KeptShard
 
 EMIT = {"n": "count()", "mean": "mean(v)", "kinds": "distinct(v)", "all": "collect(v, 5)", "first": "first(v)"}
 WINDOWS = [{"tumbling": "10ms"}, {"sliding": {"size": "30ms", "every": "10ms"}}, {"session": {"gap": "7ms"}}]
+SCALAR = {"n": "count()", "mean": "mean(v + 0.1)", "low": "min(v)", "some": "sum(v if v > 3 else None)"}
+"""What is kept in states of numbers and nulls alone, which are written in another way."""
 
 
-def pipeline(window: dict[str, Any]) -> Pipeline:
+def pipeline(window: dict[str, Any], emit: dict[str, str] = EMIT, key: Any = "k") -> Pipeline:
     spec = {
         "source": {"generator": {"fields": {"n": "n"}}},
         "schema": {"k": "str", "t": "time_ms", "v": "int"},
-        "steps": [{"window": {**window, "time": "t", "key": "k", "emit": EMIT}}],
+        "steps": [{"window": {**window, "time": "t", "key": key, "emit": emit}}],
         "sink": {"discard": {}},
     }
     return Pipeline(FlowSpec.model_validate(spec), Path())
@@ -68,12 +71,13 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("window", WINDOWS, ids=["tumbling", "sliding", "session"])
+@pytest.mark.parametrize(("emit", "key"), [(EMIT, "k"), (SCALAR, "k"), (SCALAR, ["k", "v"])], ids=["", "scalar", "two"])
 @pytest.mark.parametrize("seed", range(6))
 def test_a_shard_killed_at_any_moment_says_what_one_says_that_went_on(
-    tmp_path: Path, small: None, window: dict[str, Any], seed: int
+    tmp_path: Path, small: None, window: dict[str, Any], emit: dict[str, str], key: Any, seed: int
 ) -> None:
     rnd = random.Random(seed)
-    made = pipeline(window)
+    made = pipeline(window, emit, key)
     assert made.plan.keyed is not None
     new = made.plan.keyed.shard
     by_shard: dict[int, list[Any]] = {}
@@ -152,3 +156,20 @@ def test_a_journal_that_is_short_damaged_or_gone_is_told(tmp_path: Path) -> None
     path.unlink()
     with pytest.raises(JournalDamaged, match="missing"):
         Journal.resume(path, longer)
+
+
+def test_scalars_come_back_as_they_were_to_the_last_bit() -> None:
+    cells = [0, -1, 2**63, -(2**63), 0.1, -0.0, 5e-324, float("inf"), float("nan"), None, True, False, 1.0, "é\0", ""]
+    for more in ([], [2**64], [-(2**63) - 1], ["\ud800"]):
+        state = [[7, ["a", "b"], cells + more]]
+        data = dump_scalars(state)
+        assert (data[:1] == b"s") == (not more), "what MessagePack does not take is written as before"
+        assert repr(load(data)) == repr(state)
+        assert [type(cell) for cell in load(data)[0][2]] == [type(cell) for cell in cells + more]
+
+
+def test_which_windows_are_of_scalars() -> None:
+    for emit, key, first in ((SCALAR, "k", b"s"), (SCALAR, ["k", "v"], b"s"), (EMIT, "k", b"m"), (SCALAR, "t", b"m")):
+        keyed = pipeline(WINDOWS[0], emit, key).plan.keyed
+        assert keyed is not None
+        assert keyed.shard().state()[:1] == first, (emit, key)
