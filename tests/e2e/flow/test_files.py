@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.e2e.flow.processes import until
 from tests.programs_needed import need_module
@@ -91,3 +94,76 @@ def test_a_text_file_begins_anew_by_time_and_keeps_so_many(flow):
     assert {lines[0] for lines in text if lines} == {"i"}
     numbers = [int(line) for lines in text for line in lines[1:]]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), "each once, in order"
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "device"])
+def test_what_is_no_file_is_named_and_waited_for(flow, kind: str):
+    one = flow({"source": {"file": {"path": "in.ndjson"}}, "sink": {"file": {"path": "out.ndjson"}}})
+    path = one.directory / "in.ndjson"
+    match kind:
+        case "fifo":
+            os.mkfifo(path)
+        case "directory":
+            path.mkdir()
+        case _:
+            path.symlink_to("/dev/zero")
+    one.start()
+    until(lambda: (told := one.report()) and told.degraded, f"a word of it\n{one.log()}")
+    assert one.report().reason == "SourceUnreachable"
+    assert "is not a regular file" in one.report().message
+    path.rmdir() if kind == "directory" else path.unlink()
+    path.write_text('{"i":1}\n')
+    until(lambda: one.lines("out.ndjson") == [{"i": 1}], f"the file, once there is one\n{one.log()}")
+    assert one.stop() == 0
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_another_file_in_the_place_of_one_that_was_read_is_read_from_its_beginning(flow, follow: bool):
+    source = {"file": {"path": "in.ndjson", "follow": follow}}
+    one = flow({"source": source, "sink": {"file": {"path": "out.ndjson"}}, "recovery": {"epoch": "100ms"}})
+    path = one.directory / "in.ndjson"
+    path.write_text("".join(f'{{"i":{i}}}\n' for i in range(100)))
+    one.start()
+    until(lambda: len(one.lines("out.ndjson")) == 100, f"the first file\n{one.log()}")
+    assert one.stop() == 0
+    longer = one.directory / "new"
+    longer.write_text("".join(f'{{"i":{i}}}\n' for i in range(1000, 1200)))
+    longer.rename(path)
+    one.start()
+    until(lambda: len(one.lines("out.ndjson")) >= 300, f"the second\n{one.log()}")
+    assert [row["i"] for row in one.lines("out.ndjson")[100:]] == list(range(1000, 1200))
+    assert "file-replaced" in one.log()
+
+
+@pytest.mark.parametrize("how", ["moved", "removed", "replaced"])
+def test_a_file_that_is_taken_away_under_a_sink_is_begun_anew(flow, how: str):
+    source = {"file": {"path": "in.ndjson", "follow": True}}
+    one = flow({"source": source, "sink": {"file": {"path": "out.ndjson"}}, "recovery": {"epoch": "100ms"}})
+    given, taken = one.directory / "in.ndjson", one.directory / "out.ndjson"
+    given.write_text('{"i":1}\n')
+    one.start()
+    until(lambda: one.lines("out.ndjson") == [{"i": 1}], f"the first row\n{one.log()}")
+    match how:
+        case "moved":
+            taken.rename(one.directory / "elsewhere")
+        case "removed":
+            taken.unlink()
+        case _:
+            (one.directory / "new").write_text('{"i":0}\n')
+            (one.directory / "new").replace(taken)
+    with given.open("a") as more:
+        more.write('{"i":2}\n')
+    wanted = [{"i": 0}, {"i": 2}] if how == "replaced" else [{"i": 2}]
+    until(lambda: one.lines("out.ndjson") == wanted, f"the second row in the new file\n{one.log()}")
+    assert "file-replaced" in one.log()
+    epochs = one.until(lambda seen: seen["epochs"], "an epoch")
+    with given.open("a") as more:
+        more.write("no message\n")
+    one.until(lambda seen: seen["dead"] and seen["epochs"] > epochs + 2, "that it is stored")
+    one.kill()
+    with given.open("a") as more:
+        more.write('{"i":3}\n')
+    one.start()
+    until(lambda: one.lines("out.ndjson") == [*wanted, {"i": 3}], f"and the third, once, after a kill\n{one.log()}")
+    if how == "moved":
+        assert one.lines("elsewhere") == [{"i": 1}]

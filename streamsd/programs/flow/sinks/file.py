@@ -13,6 +13,7 @@ from streamsd.flow.outputs import Batch
 from streamsd.flow.spec.sinks import FileSink
 from streamsd.programs.flow.life import GRACE, Backoff, Life
 from streamsd.programs.flow.outlet import Outlet
+from streamsd.programs.flow.telling import log
 
 _BUFFER = 256 * 1024
 _KEPT = 5
@@ -104,6 +105,14 @@ class FileOutlet(Outlet):
 
     def _drain(self) -> None:
         block, self._buffer, self._buffered = b"".join(self._buffer), [], 0
+        backoff = Backoff()
+        while True:
+            try:
+                self._look()
+                break
+            except OSError as fault:
+                self.fault = f"{self._path}: {fault.strerror}"
+                self._life.pause(backoff.next() or 0.1)
         self._write(block)
 
     def _write(self, block: bytes) -> None:
@@ -134,6 +143,23 @@ class FileOutlet(Outlet):
             except OSError as fault:
                 self.fault = f"{self._path}: {fault.strerror}"
                 self._life.pause(backoff.next() or 0.1)
+
+    def _look(self) -> None:
+        """Somebody else may have moved the file away, or removed it: what comes next is not for that one."""
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            found = None
+        mine = os.fstat(self._fd)
+        if found is not None and (found.st_ino, found.st_dev) == (mine.st_ino, mine.st_dev):
+            return
+        os.fdatasync(self._fd)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self._mode)
+        log("file-replaced", path=str(self._path), written=self._size)
+        os.close(self._fd)
+        self._fd, self._size, self._since = fresh, os.fstat(fresh).st_size, time.time()
+        self._begin()
 
     def _due(self) -> bool:
         if self._rotate is not None and self._size >= self._rotate:

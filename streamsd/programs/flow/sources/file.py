@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from streamsd.core.report import JsonValue
 from streamsd.flow.pipeline import Chunk
 from streamsd.flow.spec.sources import FileSource
 from streamsd.programs.flow.intake import Intake
+from streamsd.programs.flow.telling import log
 
 _BLOCK = 512 * 1024
 _MOST = 5000
@@ -43,19 +45,26 @@ class FileIntake(Intake):
         """Open the file of the position: at its name, or where a rotation of our kind has put it."""
         self._looked = time.monotonic()
         try:
-            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            # Without O_NONBLOCK a pipe that nobody writes to would hold the whole flow up.
+            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as fault:
             self.fault = f"{self._path}: {fault.strerror}"
             return
-        self.fault = ""
         found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(fd)
+            self.fault = f"{self._path} is not a regular file; what a pipe gives is read by the source stdin"
+            return
+        self.fault = ""
         if self._inode and found.st_ino != self._inode:
             older = self._path.with_name(self._path.name + ".1")
             if self._follow and older.exists() and older.stat().st_ino == self._inode:
                 os.close(fd)
                 fd = os.open(older, os.O_RDONLY | os.O_CLOEXEC)
                 found = os.fstat(fd)
-            elif self._follow:
+            else:
+                # What was not read of the other file is not to be had any more, if there was any.
+                log("file-replaced", path=str(self._path), read=self._offset)
                 self._offset, self._passing = 0, False
         self._fd, self._inode = fd, found.st_ino
         if found.st_size < self._offset:
@@ -67,11 +76,18 @@ class FileIntake(Intake):
             if time.monotonic() - self._looked >= _LOOK:
                 self._open()
             return []
-        data = os.pread(self._fd, _BLOCK, self._offset)
+        if self.fault and time.monotonic() - self._looked < _LOOK:
+            return []
+        self._looked = time.monotonic() if self.fault else self._looked
+        try:
+            data = os.pread(self._fd, _BLOCK, self._offset)
+            lines = self._cut(data, min(most, _MOST)) if data else []
+        except OSError as fault:  # of the disk, or of a network's
+            self.fault = f"{self._path}: {fault.strerror}"
+            return []
+        self.fault = ""
         if not data:
             self._end_of_file()
-            return []
-        lines = self._cut(data, min(most, _MOST))
         return [Chunk("", lines)] if lines else []
 
     def _cut(self, data: bytes, most: int) -> list[bytes]:
