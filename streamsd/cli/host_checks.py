@@ -95,6 +95,11 @@ def _python(settings: Settings) -> Iterator[Found]:
             yield Found("python", package, Verdict.OK, metadata.version(package), needed=True)
         except metadata.PackageNotFoundError:
             yield Found("python", package, Verdict.MISSING, f"pip install {package}", needed=True)
+    try:
+        yield Found("python", "bytewax", Verdict.OK, metadata.version("bytewax"))
+    except metadata.PackageNotFoundError:
+        less = "not there: flows are of one process each; it has packages for Python 3.11 and 3.12"
+        yield Found("python", "bytewax", Verdict.WEAK, less)
 
 
 def _programs(settings: Settings) -> Iterator[Found]:

@@ -249,6 +249,7 @@ def test_doctor_finds_what_is_here() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
     checks = {(check["group"], check["name"]): check for check in found["checks"]}
+    assert checks["python", "bytewax"]["verdict"] == ("ok" if sys.version_info < (3, 13) else "weak")
     assert found["ok"] is True
     assert "libx264" in checks["ffmpeg", "bundled encoders"]["detail"]
     need("Xvfb")

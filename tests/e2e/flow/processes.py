@@ -18,6 +18,7 @@ from streamsd.core.report import Report, read_report
 from streamsd.flow.asking import ask
 from streamsd.flow.spec import FlowSpec
 from streamsd.flow.split import split
+from tests.programs_needed import need_bytewax
 
 PATIENCE = 60.0
 
@@ -57,6 +58,8 @@ class Flow:
     def change(self, spec: dict[str, Any]) -> None:
         """What the next start runs."""
         self.spec = FlowSpec.model_validate(spec)
+        if self.spec.processes > 1:
+            need_bytewax()
         held, live = split(self.spec)
         (self.directory / "spec.json").write_text(json.dumps(held))
         (self.directory / "live.json").write_text(json.dumps(live))

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.flow import brokers
 from tests.e2e.flow.processes import free_port, until
-from tests.programs_needed import need_bytewax, need_module
+from tests.programs_needed import need_module
 
 FAST = {"epoch": "150ms"}
 
@@ -192,8 +192,6 @@ def test_wrong_credentials_and_a_closed_port_are_told(flow, mosquitto, tmp_path)
 def test_kafka_to_kafka_with_kills_has_every_record_once_in_the_windows(flow, kafka, processes):
     from confluent_kafka import Producer
 
-    if processes > 1:
-        need_bytewax()
     count, topic = 12_000, f"numbers-{processes}"
     producer = Producer({"bootstrap.servers": kafka, "log_level": 0})
     for i in range(count):

@@ -16,7 +16,7 @@ import pytest
 from streamsd.core.report import Report, read_report
 from tests.e2e.flow.processes import Flow, until
 from tests.e2e.host import Host
-from tests.programs_needed import need_module
+from tests.programs_needed import need_bytewax, need_module
 
 FAST = {"epoch": "100ms"}
 EMIT = {"n": "count()", "total": "sum(i)"}
@@ -185,6 +185,7 @@ def test_a_group_that_waits_for_room_ends_with_sigterm(flow, disk: Disk) -> None
 
 
 def test_the_daemon_does_not_start_a_group_again_and_again_that_waits_for_room(host: Host) -> None:
+    need_bytewax()
     count, keys = 40_000, 8000
     fields = f"{{i: n, k: n % {keys}}}"
     source = f"{{generator: {{fields: {fields}, count: {count}, rate: 20000}}, schema: {{i: int, k: int}}}}"

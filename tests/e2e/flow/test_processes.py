@@ -23,11 +23,6 @@ from tests.programs_needed import need, need_bytewax
 Windows = dict[tuple[str, int], tuple[int, int, int]]
 
 
-@pytest.fixture(autouse=True)
-def _more_needed() -> None:
-    need_bytewax()
-
-
 def inputs(directory: Path, names: str, count: int, seed: int) -> Windows:
     """A file for each name, and the windows of all of them together."""
     directory.mkdir(exist_ok=True)
@@ -266,6 +261,8 @@ FLOW = """
 
 
 def test_the_daemon_keeps_a_flow_of_several_processes(host):
+    need_bytewax()
+
     def rows() -> list[dict[str, Any]]:
         path = host.directory / "out.ndjson"
         # The last line may be half written.
