@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def plan(session: Session, out: Path | None) -> Exit:
     """Show what applying the profile would do, and why.
 
-    Changes nothing. It is of a fresh look at what runs: what is not as declared yet and needs no action (it starts, or
-    waits for another), or does not answer what it has live, is listed as something to wait for.
+    Changes nothing. What runs is looked at afresh. What needs no action and yet is not known to be as declared is
+    listed as something to wait for: it is starting, waits for another, or does not answer.
 
     Exit codes: 0 what runs is what the profile says, 1 error, 2 there are changes, or something to wait for.
     """

@@ -19,6 +19,7 @@ from streamsd.engine.world import World
 
 _OBSERVE_WITHIN = 5.0
 _PATCH_WITHIN = 60.0
+"""Seconds that a kind may take to measure, and to patch, a resource."""
 
 
 @dataclass

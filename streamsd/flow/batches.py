@@ -66,7 +66,7 @@ class Batcher:
         """The partitions of which what waits is to be sent on, though it is not full."""
         return {partition for partition, held in self._waiting.items() if self._is_due(held, now)}
 
-    def next(self) -> int | None:
+    def next_due(self) -> int | None:
         """When the next one is due, in microseconds; None while nothing waits for a time."""
         if self._micros is None:
             return None
@@ -88,7 +88,7 @@ class Batcher:
 
 
 class Batchers:
-    """Those of one part of a flow, by name. They are stored together."""
+    """The batchers of one part of a flow, by name. They are stored together."""
 
     def __init__(self) -> None:
         self._all: dict[str, Batcher] = {}
@@ -105,11 +105,12 @@ class Batchers:
             batcher.closing = everything
         return {partition for batcher in self._all.values() for partition in batcher.due(now)}
 
-    def next(self) -> int | None:
+    def next_due(self) -> int | None:
         """When the next ones are due, in microseconds; None while nothing waits for a time."""
-        return min((at for batcher in self._all.values() if (at := batcher.next()) is not None), default=None)
+        return min((at for batcher in self._all.values() if (at := batcher.next_due()) is not None), default=None)
 
-    def items(self) -> Mapping[str, Batcher]:
+    @property
+    def by_name(self) -> Mapping[str, Batcher]:
         return self._all
 
     def state(self) -> dict[str, Any]:

@@ -171,7 +171,7 @@ class Standing:
 
     def _with_memory(self) -> dict[str, Seen | Batcher]:
         made: dict[str, Seen | Batcher] = {f"dedupe {name}": seen for name, seen in self._seen.items()}
-        return made | {f"batch {name}": batcher for name, batcher in self.batchers.items().items()}
+        return made | {f"batch {name}": batcher for name, batcher in self.batchers.by_name.items()}
 
     def inherit(self, mine: Inheritance) -> None:
         """Go on from what was stored."""

@@ -135,6 +135,7 @@ class Coordinator:
     # --- the others
 
     def tap(self, request: Mapping[str, Any]) -> Answer:
+        """What all of them see at a place; an error only where none of them can look there."""
         answers = self.ask_all(request, 100.0)
         seen = [answer for answer in answers if answer.get("ok")]
         return summed(seen, int(request.get("count", 10))) if seen else answers[0]

@@ -18,8 +18,8 @@ from streamsd.programs.flow.snapshots import RESULTS, SHARDS, SINKS, SOURCE, Sna
 
 
 def run(engine: Engine, store: Path, epoch: float) -> None:
-    """Until the sources end or the flow is stopped. `store`: a directory with a recovery store. `epoch`: seconds.
-    Raises what a source, sink or step raised."""
+    """Run the flow until its sources end or it is stopped. `store`: a directory with a recovery store. `epoch`: in
+    seconds. Raises what a source, sink or step raised."""
     engine.open(store, epoch)
     snapshots = Snapshots(store)
     try:

@@ -9,6 +9,7 @@ from typing import Any
 from streamsd.flow.types import Base, Type
 
 _PIECE = 64 * 1024
+"""Bytes of a piece, but for a single message that is longer."""
 _SHORT = (Base.BOOL, Base.INT, Base.FLOAT, Base.NUMBER, Base.TIME)
 
 
@@ -44,7 +45,7 @@ class Parcels:
             self._bytes += size
 
     def rest(self) -> list[Any]:
-        """What waits."""
+        """What waits, as a last parcel; empty when nothing does."""
         parcel, self._items, self._bytes = self._items, [], 0
         return parcel
 
@@ -62,7 +63,7 @@ def pieces(items: Sequence[bytes]) -> Iterator[tuple[int, Sequence[bytes]]]:
 
 
 def size_of(items: Sequence[Any]) -> int:
-    """Bytes of messages."""
+    """Bytes of messages, or of tuples that end with them."""
     if items and isinstance(items[0], tuple):
         return sum(len(item[-1]) for item in items)
     return sum(map(len, items))

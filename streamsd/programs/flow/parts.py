@@ -29,7 +29,9 @@ _DOZE = 0.005
 """The same once there was nothing for a second: the loop then takes 1 % of a core and not 3 (on Bytewax 3 and not 4 to
 5: it looks on its own as well)."""
 _AWAKE = 1.0
+"""Seconds after the last message from which on they are looked at less often."""
 _SLEEP = 0.05
+"""Seconds between two looks at a process that is no more."""
 _MOST_AT_ONCE = 0.25
 """Seconds that one batch may take to be gathered."""
 
@@ -270,7 +272,7 @@ class ResultsPart:
 
     def nap(self) -> float | None:
         """Seconds until the next batch's time comes; None: it waits for none."""
-        at = None if self._engine.falls_silent else self._waiting.next()
+        at = None if self._engine.falls_silent else self._waiting.next_due()
         return None if at is None else max(0.0, at / 1e6 - time.time())
 
     def snapshot(self) -> Any:

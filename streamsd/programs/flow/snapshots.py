@@ -96,7 +96,7 @@ class Snapshots:
     """The states of one run, of one process. `epoch`: the one that is under way."""
 
     def __init__(self, directory: Path) -> None:
-        """Begin a run after the newest epoch that is whole."""
+        """Begin a run after the newest epoch that is whole. `directory`: of a store (`begin_store`)."""
         self._database = sqlite3.connect(directory / _FILE, isolation_level=None)
         # Also after a power cut what is stored belongs to what sinks and journals have on the disk.
         self._database.execute("PRAGMA synchronous = FULL")

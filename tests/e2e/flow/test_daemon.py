@@ -144,3 +144,19 @@ def test_a_window_is_changed_when_its_state_is_reset_on_purpose(host: Host) -> N
     assert applied.returncode == 0, applied.stderr
     assert "begins with an empty state" in applied.stdout
     host.until(lambda: any(row["n"] == 20 for row in rows(host)), "windows of the new size")
+
+
+def test_the_python_of_a_custom_step_never_runs_in_the_daemon(host: Host) -> None:
+    (host.directory / "mine.py").write_text(
+        "import os, pathlib\n"
+        "with (pathlib.Path(__file__).parent / 'pids').open('a') as pids:\n"
+        "    pids.write(f'{os.getpid()}\\n')\n"
+        "def same(rows):\n"
+        "    return rows\n"
+    )
+    host.write(FLOW.replace("- set: {mark: \"'old'\"}", "- custom: {file: mine.py, function: same}"))
+    host.up()
+    host.until(lambda: len(rows(host)) > 10, "results")
+    assert host.cli("plan").returncode in (0, 2)
+    ran = {int(line) for line in (host.directory / "pids").read_text().split()}
+    assert ran == {pid for unit, pid in host.pids().items() if unit.startswith("Flow/rooms")}

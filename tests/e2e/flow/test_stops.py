@@ -66,7 +66,7 @@ def test_two_processes_whose_sources_end_just_then_end_too(flow) -> None:
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_many_signals_at_once_are_one(flow, processes: int) -> None:
-    one: Flow = flow(both() if processes == 2 else {**both(), "processes": 1})
+    one: Flow = flow(both(processes=processes))
     for _ in range(4):
         one.start().ready()
         assert one.process is not None
@@ -77,7 +77,7 @@ def test_many_signals_at_once_are_one(flow, processes: int) -> None:
 
 def test_a_step_that_never_returns_does_not_keep_a_flow_from_ending(flow) -> None:
     one: Flow = flow(
-        {**both(steps=[{"custom": {"file": "mine.py", "function": "hangs"}}]), "processes": 1, "sink": {"discard": {}}}
+        both(processes=1, steps=[{"custom": {"file": "mine.py", "function": "hangs"}}], sink={"discard": {}})
     )
     (one.directory / "mine.py").write_text(
         "import pathlib, time\n"
@@ -107,7 +107,7 @@ def test_a_sink_that_was_away_for_long_has_had_its_time_to_answer(flow, processe
 def test_a_broker_that_is_away_holds_nobody_else_up(flow) -> None:
     need_module("confluent_kafka")
     kafka = {"kafka": {"brokers": [f"127.0.0.1:{free_port()}"], "topics": ["nothing"]}, "schema": source()["schema"]}
-    one: Flow = flow({**both(), "processes": 1, "sources": {"a": source(), "b": kafka}}).start()
+    one: Flow = flow(both(processes=1, sources={"a": source(), "b": kafka})).start()
     until(lambda: (told := one.report()) and told.reason == "SourceUnreachable", "what is wrong")
     epochs, messages = one.observed()["epochs"], one.observed()["sources"]["a"]["messages"]
     # Each look for the broker takes five seconds.
@@ -116,7 +116,7 @@ def test_a_broker_that_is_away_holds_nobody_else_up(flow) -> None:
     well(one)
 
 
-def test_a_run_that_waits_for_the_state_of_another_ends(flow, tmp_path: Path) -> None:
+def test_a_run_that_waits_for_the_state_of_another_ends(flow) -> None:
     one: Flow = flow(both()).start().ready()
     other = flow(both(), "other")
     (other.directory / "state").symlink_to(one.directory / "state")
