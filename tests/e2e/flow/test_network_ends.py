@@ -238,6 +238,13 @@ def test_websocket_in_and_out_and_events_out(flow):
     page = http.client.HTTPConnection("127.0.0.1", events, timeout=30)
     page.request("GET", "/events")
     assert page.getresponse().status == 401
+    for port in (out, events):
+        with connect(port) as client:
+            client.sendall(
+                b"GET //[ HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            )
+            assert client.recv(64).startswith(b"HTTP/1.1 404 "), "no address at all"
     page = http.client.HTTPConnection("127.0.0.1", events, timeout=30)
     page.request("GET", "/events?token=see")
     stream = page.getresponse()

@@ -32,11 +32,20 @@ _MOST_SPREADING = 8 * 1024 * 1024
 """Bytes that may wait for the network's thread: it is not the readers that are waited for then, but the host."""
 
 
+def _split(target: str) -> tuple[str, str]:
+    """(path, query) of what a client asks for; both empty where it is no address."""
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return "", ""
+    return parts.path, parts.query
+
+
 def allowed(token: Secret | None, target: str, authorization: str) -> bool:
     """Whether a client may read: a browser's EventSource and WebSocket can send a token only in the address."""
     if token is None:
         return True
-    given = parse_qs(urlsplit(target).query).get("token", [""])[0]
+    given = parse_qs(_split(target)[1]).get("token", [""])[0]
     wanted = token.reveal().encode()
     bearer = authorization.removeprefix("Bearer ").encode() if authorization.startswith("Bearer ") else b""
     return hmac.compare_digest(bearer, wanted) or hmac.compare_digest(given.encode(), wanted)
@@ -179,7 +188,7 @@ class SseOutlet(FanOutlet):
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
         target = event.target.decode("latin-1")
         status = 200
-        if urlsplit(target).path != self._path:
+        if _split(target)[0] != self._path:
             status = 404
         elif not allowed(self.spec.token, target, headers.get("authorization", "")):
             status = 401
@@ -256,7 +265,7 @@ class WebsocketOutlet(FanOutlet):
         def admit(request: Any) -> Any:
             target = request.path.decode("latin-1") if isinstance(request.path, bytes) else str(request.path)
             authorization = str(request.headers.get("authorization", ""))
-            if urlsplit(target).path != self._path or not allowed(self.spec.token, target, authorization):
+            if _split(target)[0] != self._path or not allowed(self.spec.token, target, authorization):
                 return None
             if len(self.readers) >= self.spec.max_connections:
                 self.refused += 1
