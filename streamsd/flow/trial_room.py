@@ -104,7 +104,7 @@ class _Child:
         try:
             self._socket.settimeout(limit)
             self._socket.sendall(self._request)
-            while number < len(self._spec.tests):
+            while True:
                 self._socket.settimeout(max(0.001, until - time.monotonic()))
                 more = self._socket.recv(65536)
                 if not more:
@@ -122,8 +122,9 @@ class _Child:
                             yield outcome
                         case Ready():
                             pass
-                    if number < len(self._spec.tests):
-                        until = time.monotonic() + self._spec.tests[number].timeout.seconds
+                    if number == len(self._spec.tests):
+                        return
+                    until = time.monotonic() + self._spec.tests[number].timeout.seconds
                 if time.monotonic() > until:
                     raise TimeoutError
         except TimeoutError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -129,3 +131,20 @@ def test_a_validation_without_tests_runs_nothing_of_the_file(tmp_path: Path) -> 
         assert not mark.exists(), command
     streamsd("validate", "--test", profile, expect=0)
     assert mark.exists()
+
+
+def test_a_command_that_is_stopped_for_a_while_takes_what_was_said_in_time(tmp_path: Path) -> None:
+    """As Ctrl-Z and `fg` do."""
+    profile = write(tmp_path, "import os, signal; os.kill(os.getppid(), signal.SIGSTOP)")
+    profile.write_text(PROFILE.replace("      - {name: returns again, input: [{x: 3}], output: [{x: 3}]}\n", ""))
+    command = [sys.executable, "-m", "streamsd.cli.main", "flow", "test", str(profile)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as asked:
+        try:
+            _, status = os.waitpid(asked.pid, os.WUNTRACED)
+            assert os.WIFSTOPPED(status)
+            time.sleep(1)  # longer than the test may take
+        finally:
+            asked.send_signal(signal.SIGCONT)
+        out, _ = asked.communicate(timeout=60)
+    assert asked.returncode == 0, out
+    assert out.splitlines()[-1] == "2 tests, 0 failed."
