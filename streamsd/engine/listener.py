@@ -121,8 +121,8 @@ class Listener:
             self.look_everywhere()
 
     async def look_at_all(self) -> None:
-        """Take over what the runtime says, but for what is worked on or moves meanwhile. RuntimeFault
-        when it does not answer."""
+        """Take over what the runtime says, but for what is worked on or moves meanwhile. RuntimeFault when it does not
+        answer."""
         moving = set(self.busy)
         self._asks.append(moving)
         asked_at = self.clock.monotonic()

@@ -10,8 +10,6 @@ import msgspec
 
 _PLAIN = 2
 """The newest version of marshal that does not look each value up among those before: a third quicker."""
-
-
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
@@ -34,7 +32,7 @@ def dump(state: Any) -> bytes:
 
 
 def load(data: bytes) -> Any:
-    """Only ever what `dump` wrote into the flow's own recovery store (0600 under 0700)."""
+    """Only ever what `dump` or `dump_scalars` wrote into the flow's own recovery store (0600 under 0700)."""
     if data[:1] == b"s":
         return _decode(memoryview(data)[1:])
     if data[:1] == b"m":
