@@ -72,3 +72,24 @@ def test_rabbitmq_restarted_under_load_loses_nothing(flow, tmp_path: Path):
         sink = {"amqp": {"port": broker.port, "routing_key": "numbers"}}
         source = {"amqp": {"port": broker.port, "queue": "numbers"}}
         restarted(flow, broker, sink, source, signal.SIGTERM)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_queue_that_is_deleted_is_read_again_once_it_is_there(flow, tmp_path: Path):
+    need_module("pika")
+    import pika
+
+    with brokers.rabbitmq(tmp_path) as broker:
+        source = {"amqp": {"port": broker.port, "queue": "numbers"}}
+        one = flow({"source": source, "sink": {"file": {"path": "out.ndjson"}}, "recovery": FAST}).start()
+        one.until(lambda seen: seen["sources"]["in"]["connected"], "a connection")
+        connection = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", broker.port))
+        channel = connection.channel()
+        for i in range(3):
+            channel.queue_declare("numbers", durable=True)
+            channel.basic_publish("", "numbers", b'{"i":%d}' % i)
+            until(lambda i=i: one.lines("out.ndjson")[i:] == [{"i": i}], f"message {i}\n{one.log()}")
+            channel.queue_delete("numbers")
+        connection.close()
+        assert one.stop() == 0

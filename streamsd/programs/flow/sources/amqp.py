@@ -66,17 +66,25 @@ class AmqpIntake(QueueIntake):
             meta = {"topic": method.routing_key, "exchange": method.exchange}
             self.inbox.put([body], [meta], token=(number, method.delivery_tag))
 
+        cancelled = threading.Event()
+
+        # The queue was deleted, or its node is gone: nothing would come any more, also where there is a new one.
+        channel.add_on_cancel_callback(lambda _: cancelled.set())
         channel.basic_consume(spec.queue, take)
         self._connection, self._channel = connection, channel
         self.fault = ""
         backoff.reset()
-        while channel.is_open and not self._closed.is_set():
+        while channel.is_open and not self._closed.is_set() and not cancelled.is_set():
             if self.inbox.full:
                 self._room.wait(_BREATH)
                 self._room.clear()
                 connection.process_data_events(0)
             else:
                 connection.process_data_events(_BREATH)
+        if cancelled.is_set():
+            self.fault = f"{spec.host}:{spec.port}: the broker gives nothing of the queue {spec.queue} any more"
+            with contextlib.suppress(*_ERRORS):
+                connection.close()
 
     def acknowledge(self, tokens: list[Any]) -> None:
         number, tag = tokens[-1]
