@@ -174,9 +174,7 @@ def _change_routes(app: FastAPI, service: Service) -> None:
 def _stream_routes(app: FastAPI, service: Service, closing: asyncio.Event) -> None:
     @app.get("/v1/events")
     async def events(
-        since: Annotated[
-            int, Query(ge=0, le=_LAST, description="after this sequence number; 0: from the newest thousand")
-        ] = 0,
+        since: Annotated[int, Query(ge=0, le=_LAST, description=_SINCE)] = 0,
         follow: Follow = False,
         address: Annotated[str | None, Query(description="only this resource's")] = None,
     ) -> Response:
