@@ -36,7 +36,7 @@ def status_of(session: Session | None, wish: Wish, journal: Journal) -> Answer:
     if outcome is not None:
         told |= {
             "converged": outcome.converged,
-            "collection": "" if outcome.elsewhere or wish.known is None else wish.known.collection,
+            "collection": "" if outcome.elsewhere or wish.known is None else wish.document.collection,
             "program": outcome.found.program,
             "preview": outcome.found.preview,
             "scenes": [*outcome.found.scenes],
