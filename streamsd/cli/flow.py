@@ -53,7 +53,7 @@ def run_flow(session: Session, file: Path, name: str | None, keep_state: Path | 
     plan = _compiled(resource)
     problems = [*check_ends(resource.spec, supervised=False)]
     if keep_state is not None and not reset_state:
-        problems += check_state(resource.spec, plan.state_shape, keep_state)
+        problems += check_state(resource.spec, plan.state_shape, keep_state, "--reset-state")
     _refuse(resource, problems)
     held, live = split(resource.spec)
     directory = Path(tempfile.mkdtemp(prefix="streamsd-flow-"))

@@ -114,10 +114,15 @@ def why_not_ready(resource: ResourceAnswer) -> ConditionAnswer | None:
     return progressing if given_up else ready
 
 
+def why_degraded(resource: ResourceAnswer) -> ConditionAnswer | None:
+    """What is wrong with it though it is ready."""
+    degraded = _condition(resource, "Degraded")
+    return degraded if degraded is not None and degraded["status"] == "True" else None
+
+
 def _ready_word(resource: ResourceAnswer) -> str:
     if resource["ready"]:
-        degraded = _condition(resource, "Degraded")
-        if degraded and degraded["status"] == "True":
+        if why_degraded(resource):
             return paint("degraded", Colour.YELLOW)
         return paint("yes", Colour.GREEN)
     why = why_not_ready(resource)

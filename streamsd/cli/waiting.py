@@ -13,7 +13,7 @@ import click
 from streamsd.cli.command import Session
 from streamsd.cli.failure import Exit
 from streamsd.cli.paint import Colour, harmless, paint
-from streamsd.cli.render import why_not_ready
+from streamsd.cli.render import why_degraded, why_not_ready
 
 if TYPE_CHECKING:
     from streamsd.core.answers import ResourceAnswer, StatusAnswer
@@ -72,7 +72,8 @@ def _judge(status: StatusAnswer, generation: int, seconds: float, *, over: bool)
         return Waited("failed", Exit.FAILED, text, status)
     if status["observed_generation"] >= generation:
         if status["converged"]:
-            return Waited("converged", Exit.OK, f"Converged: {_counted(status)}.", status)
+            text = "\n".join([f"Converged: {_counted(status)}.", *_degraded(status)])
+            return Waited("converged", Exit.OK, text, status)
         lost = [resource for resource in status["resources"] if _gave_up(resource, generation)]
         if lost:
             hint = f"`streamsd logs {lost[0]['address']}` shows what its processes wrote."
@@ -98,6 +99,12 @@ def _gave_up(resource: ResourceAnswer, generation: int) -> bool:
 def _counted(status: StatusAnswer) -> str:
     ready = sum(1 for resource in status["resources"] if resource["ready"])
     return f"{ready} of {len(status['resources'])} ready"
+
+
+def _degraded(status: StatusAnswer) -> list[str]:
+    """What is ready, but not whole: whoever applies is not to think that all is well."""
+    found = [(resource["address"], why_degraded(resource)) for resource in status["resources"] if resource["ready"]]
+    return [f"  {address}  degraded: {why['reason']}: {harmless(why['message'])}" for address, why in found if why]
 
 
 def _why(resource: ResourceAnswer) -> str:

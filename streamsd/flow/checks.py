@@ -143,8 +143,9 @@ def _delivery(spec: FlowSpec, sink: Sink, path: FieldPath) -> Iterator[Problem]:
         yield Problem("flow-delivery", "exactly once needs recovery", "leave recovery.enabled out", where)
 
 
-def check_state(spec: FlowSpec, shape: str, state: Path) -> Iterator[Problem]:
-    """Whether the state that is stored fits: a change of a window's shape would lose it in silence."""
+def check_state(spec: FlowSpec, shape: str, state: Path, reset: str) -> Iterator[Problem]:
+    """Whether the state that is stored fits: a change of a window's shape would lose it in silence. `reset`: how it is
+    let go, in words."""
     stored = state / f"generation-{spec.recovery.generation}" / SHAPE_FILE
     try:
         text = stored.read_text()
@@ -154,8 +155,7 @@ def check_state(spec: FlowSpec, shape: str, state: Path) -> Iterator[Problem]:
         yield Problem(
             "flow-state-mismatch",
             f"{changed_words(text, shape)}: the state that is stored does not fit",
-            f"to begin with an empty state: `streamsd apply --reset-state NAME`, or recovery.generation "
-            f"{spec.recovery.generation + 1}",
+            f"to begin with an empty state: {reset}, or recovery.generation {spec.recovery.generation + 1}",
             ("steps",),
         )
 

@@ -277,6 +277,11 @@ class Steps:
             for name in columns:
                 self.row.forget(name)
             return
+        texts = enrich.table.file.lower().endswith(".csv")
+        if texts and typed.type.base not in (Base.STR, Base.ANY):
+            self.wrong(
+                (*path, "on"), f"the keys of a CSV file are texts, and this is {typed.type}", f"str({enrich.on})"
+            )
         found = self.row.local(f"{self.pool.constant(table)}.rows.get({typed.code})")
         match enrich.missing:
             case "drop":

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from streamsd.core.diagnostics import name_hint
 from streamsd.flow.records import annotation
 from streamsd.flow.types import Type
 
@@ -39,7 +40,7 @@ class LookupTable:
             stat = self._file.stat()
             found = self._read()
         except (OSError, ValueError, csv.Error, sqlite3.Error, msgspec.MsgspecError) as fault:
-            raise TableFault(f"{self._file}: {fault}") from None
+            raise TableFault(f"{self._file}: {_words(fault)}") from None
         self._seen = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
         self.rows = self._index(found)
 
@@ -57,7 +58,8 @@ class LookupTable:
             self._seen = found
             self.load()
         except OSError as fault:
-            self.fault = str(fault)
+            self._seen = None  # one that comes back as it was is read again too
+            self.fault = f"{self._file}: {_words(fault)}"
             return False
         except TableFault as fault:
             self.fault = str(fault)
@@ -73,7 +75,9 @@ class LookupTable:
                     wanted = [self._key, *(name for name, kind in self._columns.items() if not kind.optional)]
                     for name in wanted:
                         if name not in (reader.fieldnames or ()):
-                            raise ValueError(f"no column {name!r}")
+                            raise ValueError(
+                                f"no column {name!r}; {name_hint(name, reader.fieldnames or (), 'columns')}"
+                            )
                     return list(reader)
             case ".json":
                 data = msgspec.json.decode(self._file.read_bytes())
@@ -114,4 +118,6 @@ class LookupTable:
 
 
 def _words(fault: BaseException) -> str:
+    if isinstance(fault, OSError) and fault.strerror:
+        return fault.strerror
     return f"no column {fault.args[0]!r}" if isinstance(fault, KeyError) else str(fault)

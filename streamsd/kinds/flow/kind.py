@@ -111,7 +111,8 @@ class FlowKind(Kind[FlowSpec]):
         except ProblemsError as fault:
             yield from fault.problems
             return
-        yield from check_state(spec, plan.state_shape, context.state_directory(resource.address))
+        reset = f"`streamsd apply --reset-state {resource.address.name}`"
+        yield from check_state(spec, plan.state_shape, context.state_directory(resource.address), reset)
 
     def compile(self, resource: Resource[FlowSpec], context: Context) -> Compiled:
         spec, address = resource.spec, resource.address

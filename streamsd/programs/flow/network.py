@@ -16,6 +16,13 @@ from streamsd.programs.flow.telling import log
 T = TypeVar("T")
 
 
+def connect_words(fault: BaseException) -> str:
+    """Why a connection was not made, without the number that the system gives it."""
+    if isinstance(fault, ConnectionRefusedError):
+        return "the connection was refused"
+    return (fault.strerror if isinstance(fault, OSError) else None) or str(fault)
+
+
 class Network:
     """Starts the loop at its first use. `call` and `run` may be used from any other thread."""
 

@@ -75,6 +75,7 @@ class Runner:
         widen_limits()
         on_stop(self._stop)
         control = Control(self.setting.control, self._handle) if self.setting.control else None
+        self._report()  # who is told that we listen finds what we have live
         if control:
             control.start()
         try:
@@ -173,15 +174,18 @@ class Runner:
             if self.life.overdue(self.spec.epoch_seconds):
                 # What holds it up may do so for ever: it ends as after a crash, with the state of before.
                 log("flow-killed", message=": ".join(filter(None, self._trouble())) or "the flow did not end in time")
-                return 0
+                return self._cut_short()
         engine.close()
         if outcome:
             fault = engine.fault or outcome[0]
             if self._member is not None and engine.fault is None and not self.life.stopping.is_set():
                 log("flow-abandoned", message="another process of the flow is gone")
                 return 3
-            if not isinstance(_cause(fault), Stopping) and (engine.fault or self._member is None):
+            stopping = isinstance(_cause(fault), Stopping)
+            if not stopping and (engine.fault or self._member is None):
                 return self._failed(fault)
+            if stopping and self._member is None:
+                return self._cut_short()
         if not self.life.stopping.is_set():
             self._complete = True
             log("flow-complete", **engine.figures.observed())
@@ -192,6 +196,13 @@ class Runner:
         log("flow-stopped", name=self.setting.name)
         self._report()
         return 0
+
+    def _cut_short(self) -> int:
+        """It was stopped while something held it up: it ends as after a crash."""
+        again = "is done again from the state that was stored" if self.setting.state else "is lost: no state is kept"
+        log("flow-cut-short", message=f"what came in and is not with the sinks {again}")
+        self._report()
+        return 0 if self.setting.linger else 1
 
     def _failed(self, fault: BaseException) -> int:
         cause = _cause(fault)

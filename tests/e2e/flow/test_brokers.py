@@ -185,6 +185,10 @@ def test_wrong_credentials_and_a_closed_port_are_told(flow, mosquitto, tmp_path)
         one = flow({"source": {"mqtt": {"port": port, "topics": ["x"]}}, "sink": {"discard": {}}}).start()
         until(lambda: (found := one.report()) and "not authorized" in found.message, "a report that says so")
         assert one.report().reason == "SourceUnreachable"
+        login = {"user": "joe", "password": "wrong"}
+        source = {"generator": {"fields": {"n": "n"}, "rate": 10}}
+        two = flow({"source": source, "sink": {"mqtt": {"port": port, "topic": "x", "login": login}}}, "two").start()
+        until(lambda: (found := two.report()) and "not authorized" in found.message, "the same of a sink")
     until(lambda: "refused" in one.report().message, "a report that says that nobody listens")
 
 

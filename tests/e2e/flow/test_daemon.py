@@ -40,6 +40,7 @@ def test_a_flow_lives_under_the_daemon(host: Host) -> None:
     observed = lambda: host.resource("Flow/rooms")["observed"]  # noqa: E731
     host.until(lambda: observed().get("sources", {}).get("in", {}).get("messages", 0) > 0, "figures")
     pids = host.pids()
+    assert "step-failed" not in host.cli("events").stdout, "a start is no failure"
 
     # A step changes live: every process stays, and no message is lost.
     assert [a["action"] for a in host.json("plan")["actions"]] == []
@@ -132,7 +133,7 @@ def test_a_window_is_changed_when_its_state_is_reset_on_purpose(host: Host) -> N
     refused = host.cli("apply")
     assert refused.returncode == 1
     assert "does not fit" in refused.stderr
-    assert "--reset-state NAME" in refused.stderr
+    assert "--reset-state counts" in refused.stderr
     # What is refused for another reason has let nothing go.
     assert host.cli("apply", "--reset-state", "counts", "--reset-state", "nobody").returncode == 1
     assert "does not fit" in host.cli("apply").stderr

@@ -78,6 +78,12 @@ def test_a_table_is_read_again_when_it_changes(flow, tmp_path):
     one.until(lambda seen: one.report() and one.report().reason == "TableUnreadable", "a report that says so")
     assert one.report().degraded
     assert one.report().ready
+    table.write_text("v,name\n" + "".join(f"{v},fine-{v}\n" for v in range(10)))
+    one.until(lambda seen: one.report() and not one.report().degraded, "a table again")
+    away = table.rename(table.with_suffix(".away"))
+    one.until(lambda seen: one.report() and "No such file" in one.report().message, "a report that it is gone")
+    away.rename(table)
+    one.until(lambda seen: one.report() and not one.report().degraded, "the same file again")
     assert one.stop() == 0
     assert one.lines("state/dead.ndjson") == []
 

@@ -61,7 +61,7 @@ def test_a_flow_that_nobody_reads_can_be_stopped(profile: Path) -> None:
         until(lambda: not select.select([], [write], [], 0)[1], "a full pipe")
         one.send_signal(signal.SIGINT)
         _, err = one.communicate(timeout=60)
-        assert (one.returncode, events(err)) == (0, ["flow-stopped"]), err.decode()
+        assert (one.returncode, events(err)) == (1, ["flow-cut-short"]), err.decode()
     finally:
         os.close(read)
         os.close(write)
@@ -77,7 +77,7 @@ def test_a_full_disk_behind_the_standard_output_is_told_and_waited_for(profile: 
     assert told["message"] == "out: standard output: No space left on device"
     one.send_signal(signal.SIGTERM)
     _, err = one.communicate(timeout=60)
-    assert (one.returncode, events(err)) == (0, ["flow-stopped"]), err.decode()
+    assert (one.returncode, events(err)) == (1, ["flow-cut-short"]), err.decode()
 
 
 @pytest.mark.parametrize("command", [("explain",), ("test",), ("run",)])

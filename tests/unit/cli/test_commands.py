@@ -95,6 +95,15 @@ def test_what_others_said_of_themselves_does_not_steer_the_terminal(streamsd: Co
     assert "]0;ann\N{REPLACEMENT CHARACTER} is applying" in said.err
 
 
+def test_apply_tells_what_is_ready_and_not_whole(streamsd: Command, service: FakeService) -> None:
+    whole = resource("Flow/rooms")
+    degraded = dict(whole["conditions"][0], type="Degraded", status="True", reason="SourceUnreachable", message="in: x")
+    service.statuses = [status_of({**whole, "conditions": [*whole["conditions"], degraded]})]  # type: ignore[list-item]
+    said = streamsd("apply")
+    assert said.code == 0
+    assert said.out.endswith("Converged: 1 of 1 ready.\n  Flow/rooms  degraded: SourceUnreachable: in: x\n")
+
+
 def test_apply_waits_until_converged(streamsd: Command, service: FakeService) -> None:
     service.plan_answer = {**empty_plan(), "changes": 1, "actions": [ACTION]}
     starting = status_of(

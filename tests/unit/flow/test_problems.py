@@ -47,6 +47,18 @@ WRONG = [
         "",
     ),
     (
+        [{"enrich": {"table": {"file": "rooms.csv"}, "on": "temp_c", "key": "k", "fields": {"a": "str"}}}],
+        "steps[0].enrich.on",
+        "the keys of a CSV file are texts, and this is float",
+        "str(temp_c)",
+    ),
+    (
+        [{"enrich": {"table": {"file": "rooms.csv"}, "on": "room", "key": "room", "fields": {"a": "str"}}}],
+        "steps[0].enrich.table",
+        "no column 'room'; columns: a, k",
+        "",
+    ),
+    (
         [{"window": {**WINDOW, "time": "temp_c"}}],
         "steps[0].window.time",
         "an event time is a time; this is float",
@@ -93,6 +105,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("steps", "path", "message", "hint"), WRONG, ids=[f"{w[1]} {w[2][:20]}" for w in WRONG])
 def test_a_wrong_step_is_told_with_its_path(tmp_path, steps, path, message, hint):
+    (tmp_path / "rooms.csv").write_text("k,a\n1,x\n")
     found = problems(tmp_path, steps=steps)
     assert found, "nothing was found"
     assert found[0][0] == path

@@ -14,7 +14,7 @@ from streamsd.flow.outputs import Batch
 from streamsd.flow.spec.sinks import MqttSink
 from streamsd.programs.flow.ends import Place
 from streamsd.programs.flow.life import Backoff
-from streamsd.programs.flow.network import client_context
+from streamsd.programs.flow.network import client_context, connect_words
 from streamsd.programs.flow.outlet import Outlet
 
 _MOST_PENDING = 20_000
@@ -32,6 +32,7 @@ class MqttOutlet(Outlet):
         self._sent = 0
         self._confirmed = 0
         self._bytes = 0
+        self._refused = False
         self._client: paho.Client | None = None
 
     def start(self, position: Any) -> None:
@@ -56,7 +57,7 @@ class MqttOutlet(Outlet):
                 client.connect(spec.host, spec.port)
                 break
             except (OSError, ssl.SSLError) as fault:
-                self.fault = f"{spec.host}:{spec.port}: {fault}"
+                self.fault = f"{spec.host}:{spec.port}: {connect_words(fault)}"
                 self._place.life.pause(backoff.next() or 0.2)
         client.loop_start()
 
@@ -64,10 +65,12 @@ class MqttOutlet(Outlet):
         self._confirmed += 1
 
     def _on_connect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
-        self.fault = f"{self._spec.host}:{self._spec.port}: {reason}" if reason.is_failure else ""
+        self._refused = reason.is_failure
+        self.fault = f"{self._spec.host}:{self._spec.port}: {str(reason).lower()}" if reason.is_failure else ""
 
     def _on_disconnect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
-        self.fault = f"{self._spec.host}:{self._spec.port}: {reason}"
+        if not self._refused:  # else why it was refused says more
+            self.fault = f"{self._spec.host}:{self._spec.port}: {str(reason).lower()}"
 
     def write(self, batch: Batch) -> None:
         client, spec = self._client, self._spec

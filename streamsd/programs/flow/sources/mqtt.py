@@ -23,7 +23,7 @@ from streamsd.programs.flow import mqtt_packets as mqtt
 from streamsd.programs.flow.ends import Place
 from streamsd.programs.flow.intake import QueueIntake
 from streamsd.programs.flow.life import Backoff
-from streamsd.programs.flow.network import client_context
+from streamsd.programs.flow.network import client_context, connect_words
 from streamsd.programs.flow.spool import Spool
 
 _CONNECT_WITHIN = 15.0
@@ -310,6 +310,4 @@ class _Session(asyncio.Protocol):
 def _words(fault: BaseException) -> str:
     if isinstance(fault, TimeoutError):
         return f"no answer within {_CONNECT_WITHIN:.0f} s"
-    if isinstance(fault, ConnectionRefusedError):
-        return "the connection was refused"
-    return str(fault)
+    return connect_words(fault)
