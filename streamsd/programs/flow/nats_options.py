@@ -6,14 +6,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import nats.errors
+
 from streamsd.flow.spec.words import Login, Tls
 from streamsd.programs.flow.network import client_context
 
 
 def options(
-    servers: Sequence[str], login: Login | None, tls: Tls | None, base: Path, told: Callable[[str], None]
+    servers: Sequence[str],
+    login: Login | None,
+    tls: Tls | None,
+    base: Path,
+    told: Callable[[str], None],
+    dropped: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """`told` hears what is wrong, and an empty text when it is well again."""
+    """`told` hears what is wrong, and an empty text when it is well again; `dropped` of each message that the client
+    let go, because it was not taken in time."""
 
     async def disconnected() -> None:
         told(f"{servers[0]}: the connection is lost")
@@ -22,6 +30,9 @@ def options(
         told("")
 
     async def fault(error: Exception) -> None:
+        if isinstance(error, nats.errors.SlowConsumerError):
+            dropped()
+            return
         told(f"{servers[0]}: {error or type(error).__name__}")
 
     made: dict[str, Any] = {

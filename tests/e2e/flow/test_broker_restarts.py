@@ -93,3 +93,36 @@ def test_a_queue_that_is_deleted_is_read_again_once_it_is_there(flow, tmp_path: 
             channel.queue_delete("numbers")
         connection.close()
         assert one.stop() == 0
+
+
+def test_what_nats_lets_go_is_counted_and_leaves_no_fault_behind(flow, tmp_path: Path):
+    need_module("nats")
+    import asyncio
+
+    import nats
+
+    count, wide = 4000, b'{"x":"' + b"y" * 100_000 + b'"}'
+    with brokers.nats_server(tmp_path) as broker:
+        url = f"nats://127.0.0.1:{broker.port}"
+        source = {"nats": {"servers": [url], "subject": "wide"}}
+        one = flow(
+            {"source": {**source, "limit": {"messages": 100}}, "sink": {"discard": {}}, "recovery": FAST}
+        ).start()
+        one.until(lambda seen: seen["sources"]["in"]["connected"], "a connection")
+
+        async def send() -> None:
+            client = await nats.connect(url)
+            for i in range(count):
+                await client.publish("wide", wide)
+                if i % 20 == 0:
+                    await client.flush()
+            await client.drain()
+
+        asyncio.run(send())
+        until(lambda: "messages-dropped" in one.log(), f"a word of it\n{one.log()}")
+        one.until(
+            lambda seen: seen["sources"]["in"]["lost"] + seen["sources"]["in"]["messages"] == count, "all of them"
+        )
+        assert one.log().count("messages-dropped") == 1, "and not a word for each"
+        until(lambda: not one.report().degraded, "a flow that is well")
+        assert one.stop() == 0

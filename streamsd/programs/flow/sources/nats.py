@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,8 +19,11 @@ from streamsd.flow.spec.sources import NatsSource
 from streamsd.programs.flow.ends import Place
 from streamsd.programs.flow.intake import MOST_AT_ONCE, Inbox, QueueIntake
 from streamsd.programs.flow.nats_options import options
+from streamsd.programs.flow.telling import log
 
 _FETCH = 1000
+_QUIET = 10.0
+"""Seconds without a loss after which the next one is told again."""
 _NOTHING_COMES = 2.0
 """Seconds beyond the time of a request after which its answer is taken to be lost."""
 
@@ -35,6 +39,9 @@ class NatsIntake(QueueIntake):
         unique = hashlib.blake2b(f"{place.state}/{name}".encode(), digest_size=5).hexdigest()
         self._durable = spec.durable or f"streamsd-{place.name}-{unique}"
         self._client: Any = None
+        self._lost = 0
+        """Messages of core NATS that came quicker than they were taken, and that nobody gives again."""
+        self._lost_at = -_QUIET
         self._room = asyncio.Event()
         self.inbox.on_room = lambda: place.network.soon(self._room.set)
         if spec.stream is not None:
@@ -49,7 +56,14 @@ class NatsIntake(QueueIntake):
         while True:
             try:
                 self._client = await nats.connect(
-                    **options(self._spec.servers, self._spec.login, self._spec.tls, self._place.base, self._told)
+                    **options(
+                        self._spec.servers,
+                        self._spec.login,
+                        self._spec.tls,
+                        self._place.base,
+                        self._told,
+                        self._dropped,
+                    )
                 )
                 self.fault = ""
                 if self._spec.stream is None:
@@ -62,6 +76,12 @@ class NatsIntake(QueueIntake):
                     await self._client.close()
                     self._client = None
                 await asyncio.sleep(1.0)
+
+    def _dropped(self) -> None:
+        self._lost += 1
+        if time.monotonic() - self._lost_at > _QUIET:
+            log("messages-dropped", subject=self._spec.subject, message="they come quicker than the flow takes them")
+        self._lost_at = time.monotonic()
 
     def _told(self, words: str) -> None:
         self.fault = words
@@ -136,7 +156,8 @@ class NatsIntake(QueueIntake):
 
     def figures(self) -> Mapping[str, JsonValue]:
         client = self._client
-        return {"waiting": self.inbox.depth, "connected": bool(client is not None and client.is_connected)}
+        told = {"waiting": self.inbox.depth, "connected": bool(client is not None and client.is_connected)}
+        return {**told, **({"lost": self._lost} if self._lost else {})}
 
     def close(self) -> None:
         client = self._client
