@@ -25,7 +25,7 @@ from streamsd.core.settings import Settings
 from streamsd.daemon.eventlog import EventLog
 from streamsd.daemon.notify import Notifier
 from streamsd.daemon.profile import Profiles
-from streamsd.daemon.service import DaemonService
+from streamsd.daemon.service import SAVED, DaemonService
 from streamsd.daemon.watcher import Watcher
 from streamsd.document.files import Content, read_regular
 from streamsd.drivers.ffmpeg.capabilities import bundled
@@ -147,7 +147,7 @@ class _Applies:
         async with self._lock:
             while True:
                 try:
-                    await self._service.apply({"holder": "the save of a file"})
+                    await self._service.apply({"holder": SAVED})
                 except Refused as refused:
                     if refused.answer["error"] == "conflict":
                         await asyncio.sleep(0.2)

@@ -44,6 +44,8 @@ _SETTLE = 120.0
 _LOOK = 2.0
 _STOP = 60.0
 """Seconds that stopping resources is waited for."""
+SAVED = "the save of a file"
+"""Who applies when a file has changed."""
 
 
 class DaemonService:
@@ -156,7 +158,8 @@ class DaemonService:
 
     async def apply(self, request: ApplyRequest) -> ApplyAnswer:
         holder = request.get("holder", "somebody")
-        if self._lock.locked():
+        # The file that somebody has just saved and now applies: the second waits for the first.
+        if self._lock.locked() and not self._holder.startswith(SAVED):
             raise Refused(409, _error("conflict", f"{self._holder} is applying", "try again when it has finished"))
         async with self._lock:
             self._holder = f"{holder}, since {rfc3339(self._clock.now())},"

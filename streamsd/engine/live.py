@@ -38,10 +38,11 @@ class LiveParts:
         self._answered: dict[Address, int] = {}
 
     async def settle(self, desired: Desired) -> None:
-        """After a start: what the spec says beyond the command line is set on the new process."""
+        """After a start: it is asked what is, so that who hears that it is ready finds its figures too; and what the
+        spec says beyond the command line is set on the new process."""
+        await self.measure(desired)
         if not desired.compiled.live:
             return
-        await self.measure(desired)
         seen = self.world.measured.get(desired.address)
         have = seen.live if seen else {}
         running = {role for role, unit in self.world.units.get(desired.address, {}).items() if _runs(unit)}

@@ -30,6 +30,7 @@ class Watch:
         self._ticks = [0] * len(pids)
         self._alive = [now] * len(pids)
         self._looked = now
+        self._ready = False
 
     def look(self, now: float, ended: Collection[int]) -> str:
         """What is wrong, in words, or nothing. `now`: monotonic seconds. `ended`: processes at their end."""
@@ -62,14 +63,16 @@ class Watch:
         inside = any(self._board.column(Column.INSIDE))
         if inside or turns != self._turns or self._board.all(Column.DONE):
             self._turns, self._moved = turns, now
-        patience = STALL if self._board.all(Column.READY) else START
+        if self._board.all(Column.READY) and not self._ready:
+            self._ready, self._moved = True, now  # what a start took is over
+        patience = STALL if self._ready else START
         if now - self._moved > patience:
             stopped = [process for process, pid in enumerate(self._pids) if _state_of(pid)[0] in "Tt"]
             if stopped:
                 return f"process {stopped[0]} is stopped"
             if any(map(_in_disk, self._pids)):
                 # An epoch is stored on a disk that is slow, or stands still for a while: a single process waits too.
-                self._moved = now - patience + _GAP
+                self._moved = now - patience / 2  # and it has time for what is then left of the epoch
                 return ""
             return f"the processes wait for each other since {patience:.0f} s: a connection between them is cut"
         return ""

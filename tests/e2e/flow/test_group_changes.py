@@ -125,6 +125,13 @@ def test_a_change_that_one_process_does_not_take_in_time_is_taken_by_none(flow) 
     each_once(one)
 
 
+def gone(pid: int) -> bool:
+    """Whether it has ended, with all its threads: before that its parent does not hear of it."""
+    here = Path(f"/proc/{pid}")
+    ended = (here / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return ended and len(list((here / "task").iterdir())) == 1
+
+
 def test_a_process_that_is_killed_when_all_are_ready_leaves_the_flow_as_it_was(flow) -> None:
     one = started(flow)
     assert one.process is not None
@@ -140,7 +147,7 @@ def test_a_process_that_is_killed_when_all_are_ready_leaves_the_flow_as_it_was(f
     seen = len(sides(one, "b"))
     until(lambda: len(sides(one, "b")) > seen + 200, "it goes on, and is ready")
     os.kill(members[1], signal.SIGKILL)
-    until(lambda: Path(f"/proc/{members[1]}/stat").read_text().rpartition(")")[2].split()[0] == "Z", "it is gone")
+    until(lambda: gone(members[1]), "it is gone")
     os.kill(one.process.pid, signal.SIGCONT)
     # Without the second process the first one ends too: it may be the one of which it is heard first.
     assert "process" in asked.answered()["error"]

@@ -53,3 +53,13 @@ def test_time_in_which_the_whole_group_stood_still_says_nothing_of_it() -> None:
         assert watch.look(later, {}) == ""
     assert looks(board, watch, 100.2, 3 * STALL, 0, 1) == ""
     assert looks(board, watch, 100.2 + 3 * STALL, 2 * STALL, 1) == "process 0 does not run"
+
+
+def test_a_start_that_took_its_time_does_not_count_once_all_are_ready() -> None:
+    board = Board(2)
+    watch = Watch(board, NOBODY, 0.0)
+    assert looks(board, watch, 0, 3 * STALL, 0, 1, turns=False) == ""
+    for process in (0, 1):
+        board.put(process, Column.READY, 1)
+    assert looks(board, watch, 3 * STALL, STALL / 2, 0, 1, turns=False) == ""
+    assert "wait for each other" in looks(board, watch, 3.5 * STALL, 2 * STALL, 0, 1, turns=False)
