@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import json
@@ -39,7 +40,10 @@ def main(arguments: list[str]) -> None:
         say(Ready())
         try:
             for number in range(asked["first"], len(spec.tests)):
-                say(Done(run_test(spec, base, number, lambda name: say(Entered(name)))))
+                outcome = run_test(spec, base, number, lambda name: say(Entered(name)))
+                with contextlib.suppress(Exception):  # it may be the function's by now
+                    sys.stdout.flush()  # with the last outcome this process is ended
+                say(Done(outcome))
         except ProblemsError as fault:
             say(Wrong(fault.problems))
 
