@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -28,6 +29,8 @@ from streamsd.flow.trial import Outcome, failed
 
 _STARTS = 60.0
 """Seconds for an interpreter to come up, however busy the host is."""
+_DRAINS = 1.0
+"""Seconds in which what was said in time is still taken in."""
 _DUMPS = 1.0
 """Seconds to say where it stands, and to end."""
 _FRAME = re.compile(r'  File "(.*)", line (\d+) in (.*)')
@@ -100,7 +103,7 @@ class _Child:
         """At least one. ProblemsError as `run_tests`."""
         number, limit = self._first, _STARTS
         until = time.monotonic() + limit
-        waiting = b""
+        waiting, late = b"", 0.0
         try:
             self._socket.settimeout(limit)
             self._socket.sendall(self._request)
@@ -125,7 +128,10 @@ class _Child:
                     if number == len(self._spec.tests):
                         return
                     until = time.monotonic() + self._spec.tests[number].timeout.seconds
-                if time.monotonic() > until:
+                now = time.monotonic()
+                late = now if now > until and not late else late if now > until else 0.0
+                # A command that was stopped for a while finds its time over, and the outcome waiting.
+                if late and (now - late > _DRAINS or not select.select([self._socket], [], [], 0)[0]):
                     raise TimeoutError
         except TimeoutError:
             yield self._over(number)
