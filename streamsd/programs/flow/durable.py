@@ -6,6 +6,15 @@ import os
 from pathlib import Path
 
 
+class StateDamaged(Exception):
+    """What is stored is not what was stored: files of it were removed or changed by somebody else."""
+
+
+def damaged(fault: StateDamaged, generation: int) -> tuple[str, str]:
+    """(reason, message) of a flow whose state, of that generation, is."""
+    return "StateDamaged", f"{fault}; set recovery.generation to {generation + 1} to begin with an empty state"
+
+
 def sync_directory(directory: Path) -> None:
     """The names in it are on the disk. OSError when the disk failed."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -13,6 +13,7 @@ import gc
 import os
 import shutil
 import signal
+import sqlite3
 import tempfile
 import threading
 import time
@@ -27,6 +28,7 @@ from streamsd.programs.flow.board import Board, Column
 from streamsd.programs.flow.control import Control
 from streamsd.programs.flow.coordinator import Coordinator
 from streamsd.programs.flow.disk import UNWRITABLE, await_room, disk_fault, refusal, unwritable
+from streamsd.programs.flow.durable import StateDamaged, damaged
 from streamsd.programs.flow.letters import Cabinet
 from streamsd.programs.flow.life import Life, asleep, on_stop
 from streamsd.programs.flow.member import Member, Words
@@ -77,7 +79,7 @@ class Group:
                         handover = self._start(ports.enter_context(held_addresses(self.spec.processes)))
                 except InUse as fault:
                     return 0 if self._life.stopping.is_set() else self._fail("FlowFailed", f"InUse: {fault}")
-                except OSError as fault:
+                except (OSError, sqlite3.Error) as fault:
                     if not disk_fault(fault):
                         raise
                     self._failure = unwritable(self._state, disk_fault(fault))
@@ -112,6 +114,8 @@ class Group:
             return "InvalidSpec", "; ".join(f"{dotted(p.path)}: {p.message}" for p in fault.problems)
         except Mismatch as fault:
             return "StateMismatch", str(fault)
+        except StateDamaged as fault:
+            return damaged(fault, self.spec.recovery.generation)
         return None
 
     def _refuse(self, reason: str, message: str) -> int:

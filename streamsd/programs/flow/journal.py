@@ -16,17 +16,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from struct import Struct
 
-from streamsd.programs.flow.durable import sync_directory
+from streamsd.programs.flow.durable import StateDamaged, sync_directory
 
 _HEAD = Struct("<II")
 """Of a record: its length and its CRC-32."""
 _WRITERS = 8
 _TOGETHER = 8
 """Files that one writer syncs: to hand each over by itself costs the flow's thread 2 ms."""
-
-
-class JournalDamaged(Exception):
-    """The journal is not what the stored state says."""
 
 
 class Journal:
@@ -47,11 +43,11 @@ class Journal:
 
     @classmethod
     def resume(cls, path: Path, length: int) -> tuple[Journal, list[bytes]]:
-        """Open one as it was at that length. Returns it and its records. JournalDamaged when it is shorter or other."""
+        """Open one as it was at that length. Returns it and its records. StateDamaged when it is shorter or other."""
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise JournalDamaged(f"{path} is missing: the windows it holds are lost") from None
+            raise StateDamaged(f"{path} is missing: the windows it holds are lost") from None
         try:
             with open(fd, "rb", closefd=False) as file:
                 records = list(_records(file.read(length), length, path))
@@ -93,13 +89,13 @@ class Journal:
 def _records(data: bytes, length: int, path: Path) -> Iterator[bytes]:
     at = 0
     if len(data) < length:
-        raise JournalDamaged(f"{path} ends at byte {len(data)} of {length}: the windows it holds are lost")
+        raise StateDamaged(f"{path} ends at byte {len(data)} of {length}: the windows it holds are lost")
     while at < length:
         whole = at + _HEAD.size <= length
         size, check = _HEAD.unpack_from(data, at) if whole else (0, 0)
         record = data[at + _HEAD.size : at + _HEAD.size + size]
         if not whole or len(record) != size or zlib.crc32(record) != check:
-            raise JournalDamaged(f"{path} is damaged at byte {at}: the windows it holds are lost")
+            raise StateDamaged(f"{path} is damaged at byte {at}: the windows it holds are lost")
         yield record
         at += _HEAD.size + size
 

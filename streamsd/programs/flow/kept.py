@@ -7,7 +7,8 @@ from typing import Any
 from streamsd.flow.pipeline import PIECE
 from streamsd.flow.plan import Shard
 from streamsd.flow.stored import dump, load
-from streamsd.programs.flow.journal import Journal, JournalDamaged, JournalRoom
+from streamsd.programs.flow.durable import StateDamaged
+from streamsd.programs.flow.journal import Journal, JournalRoom
 
 _JOURNAL_FROM = 1024
 """States from which on the first shard is journalled: 64 such shards are written whole in some 20 ms."""
@@ -82,7 +83,7 @@ class KeptShard:
         return journal.path.name, length
 
     def restore(self, state: Any) -> None:
-        """JournalDamaged when the state cannot be had any more."""
+        """StateDamaged when the state cannot be had any more."""
         if isinstance(state, bytes):
             self._shard.restore(state)
             return
@@ -98,7 +99,7 @@ class KeptShard:
                 else:
                     self._shard.drain(plain)
         except (ValueError, EOFError, TypeError) as fault:
-            raise JournalDamaged(f"{name}: {fault}") from fault
+            raise StateDamaged(f"{name}: {fault}") from fault
         self._number = self._room.sweep(self._place, name)
 
     def _begin(self) -> Journal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sqlite3
 import sys
 import tempfile
 import threading
@@ -21,9 +22,9 @@ from streamsd.programs.flow.board import Column
 from streamsd.programs.flow.changes import Changes
 from streamsd.programs.flow.control import Control
 from streamsd.programs.flow.disk import await_room, disk_fault, unwritable
+from streamsd.programs.flow.durable import StateDamaged, damaged
 from streamsd.programs.flow.ends import Place, intake_of, outlet_of
 from streamsd.programs.flow.engine import Engine
-from streamsd.programs.flow.journal import JournalDamaged
 from streamsd.programs.flow.letters import Cabinet
 from streamsd.programs.flow.life import Life, Stopping, asleep, on_stop
 from streamsd.programs.flow.member import Member
@@ -98,6 +99,8 @@ class Runner:
             return self._refuse("StateMismatch", str(fault))
         except InUse as fault:
             return 0 if self.life.stopping.is_set() else self._failed(fault)
+        except (StateDamaged, sqlite3.Error) as fault:
+            return self._failed(fault)
         except OSError as fault:
             if not disk_fault(fault):
                 raise
@@ -206,13 +209,12 @@ class Runner:
 
     def _failed(self, fault: BaseException) -> int:
         cause = _cause(fault)
-        if isinstance(cause, JournalDamaged):
-            again = self.spec.recovery.generation + 1
-            hint = f"set recovery.generation to {again} to begin with an empty state"
+        if isinstance(cause, StateDamaged):
+            told = damaged(cause, self.spec.recovery.generation)
             if self._member is not None:
-                self._member.fail("StateDamaged", f"{cause}; {hint}")
+                self._member.fail(*told)
                 return 2
-            return self._refuse("StateDamaged", f"{cause}; {hint}")
+            return self._refuse(*told)
         if words := disk_fault(cause):
             return self._out_of_room(words)
         self._failure = ("FlowFailed", f"{type(cause).__name__}: {cause}")
@@ -380,6 +382,6 @@ def driver_of(setting: Setting) -> Callable[[Engine, Path, float], None]:
 
 def _cause(fault: BaseException) -> BaseException:
     """Bytewax wraps what our code raised."""
-    while fault.__cause__ is not None:
+    while fault.__cause__ is not None and not isinstance(fault, StateDamaged):
         fault = fault.__cause__
     return fault

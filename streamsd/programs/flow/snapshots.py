@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import pickle
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from streamsd.programs.flow.durable import StateDamaged
 
 SOURCE, SHARDS, RESULTS, SINKS = "flow.source", "flow.shards", "flow.results", "flow.sinks"
 """The steps that have states, as Bytewax names those of `graph`."""
 
 _FILE = "part-0.sqlite3"
+_DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+"""What SQLite says of a file that is none of its, or lacks our tables."""
 _VERSION = 5
 """Of the tables: each of them was a migration."""
 _TABLES = """
@@ -57,28 +62,36 @@ INSERT INTO parts (part_index, part_count) VALUES (0, 1);
 """
 
 
-def begin_store(directory: Path) -> None:
-    """Make an empty store, unless there is one. It is whole, or it is not there."""
-    database = sqlite3.connect(directory / _FILE, isolation_level=None)
-    try:
+def open_store(directory: Path, begun: bool) -> None:
+    """Make the store, or see that it is whole, before a run begins. `begun`: one has begun with it before, so it has to
+    be there. StateDamaged when it cannot be gone on from, sqlite3.Error when the disk does not let us.
+
+    States that were taken in an epoch that did not become whole are removed. Bytewax leaves them there: should its next
+    run not touch one of these keys before it ends in a crash itself, the run after that would take the state, which has
+    seen messages that are to come again.
+    """
+    with _opened(directory) as database:
         database.execute("PRAGMA journal_mode = WAL")
         (version,) = database.execute("PRAGMA user_version").fetchone()
+        if not version and begun:
+            raise StateDamaged(f"{directory / _FILE} is missing or empty: what it held is lost")
         if not version:
             database.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;")
-    finally:
-        database.close()
-
-
-def forget_unfinished(directory: Path) -> None:
-    """Remove the states that were taken in an epoch that did not become whole, before a run begins.
-
-    Bytewax leaves them there. Should its next run not touch one of these keys before it ends in a crash itself, the run
-    after that would take the state, which has seen messages that are to come again.
-    """
-    database = sqlite3.connect(directory / _FILE, isolation_level=None)
-    try:
         epoch, _ = _newest(database)
         database.execute("DELETE FROM snaps WHERE snap_epoch >= ?", (epoch,))
+        _states(database, directory, epoch)
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[sqlite3.Connection]:
+    """The store, for a moment."""
+    database = sqlite3.connect(directory / _FILE, isolation_level=None)
+    try:
+        yield database
+    except sqlite3.DatabaseError as fault:
+        if getattr(fault, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+            raise StateDamaged(f"{directory / _FILE}: {fault}") from fault
+        raise
     finally:
         database.close()
 
@@ -92,31 +105,37 @@ def _newest(database: sqlite3.Connection) -> tuple[int, int]:
     return min(fronts) if fronts and len(fronts) == workers else began, run + 1
 
 
+def _states(database: sqlite3.Connection, directory: Path, epoch: int) -> dict[tuple[str, str], Any]:
+    """The newest state of each that is older than the epoch, by step and key. StateDamaged."""
+    newest = (
+        "SELECT step_id, state_key, ser_change FROM snaps AS one WHERE snap_epoch = (SELECT max(snap_epoch) "
+        "FROM snaps WHERE step_id = one.step_id AND state_key = one.state_key AND snap_epoch < ?)"
+    )
+    made: dict[tuple[str, str], Any] = {}
+    for step, key, state in database.execute(newest, (epoch,)):
+        if state is None:
+            continue
+        try:
+            # Only ever what Bytewax or `store` wrote into a private directory.
+            made[step, key] = pickle.loads(state)  # noqa: S301
+        except Exception as fault:  # what is no pickle any more fails in any way
+            raise StateDamaged(f"{directory / _FILE}: the state of {step} {key} cannot be read: {fault}") from fault
+    return made
+
+
 class Snapshots:
     """The states of one run, of one process. `epoch`: the one that is under way."""
 
     def __init__(self, directory: Path) -> None:
-        """Begin a run after the newest epoch that is whole. `directory`: of a store (`begin_store`)."""
+        """Begin a run after the newest epoch that is whole. `directory`: of a store (`open_store`)."""
         self._database = sqlite3.connect(directory / _FILE, isolation_level=None)
         # Also after a power cut what is stored belongs to what sinks and journals have on the disk.
         self._database.execute("PRAGMA synchronous = FULL")
         self.epoch, self._run = _newest(self._database)
-        self.states = self._read()
+        self.states = _states(self._database, directory, self.epoch)
         """By step and key."""
         begun = "INSERT INTO exs (ex_num, worker_count, resume_epoch) VALUES (?, 1, ?)"
         self._database.execute(begun, (self._run, self.epoch))
-
-    def _read(self) -> dict[tuple[str, str], Any]:
-        newest = (
-            "SELECT step_id, state_key, ser_change FROM snaps AS one WHERE snap_epoch = (SELECT max(snap_epoch) "
-            "FROM snaps WHERE step_id = one.step_id AND state_key = one.state_key AND snap_epoch < ?)"
-        )
-        # Only ever what Bytewax or `store` wrote into a private directory.
-        return {
-            (step, key): pickle.loads(state)  # noqa: S301
-            for step, key, state in self._database.execute(newest, (self.epoch,))
-            if state is not None
-        }
 
     def store(self, changed: Iterable[tuple[str, str, Any]]) -> None:
         """End the epoch with the states (step, key, state) that are not what they were: all of them, or none.

@@ -16,8 +16,8 @@ from typing import Any
 
 from streamsd.flow.checks import SHAPE_FILE, changed_words, fits, may_reset
 from streamsd.flow.spec.flow import FlowSpec
-from streamsd.programs.flow.durable import replace_file
-from streamsd.programs.flow.snapshots import begin_store, forget_unfinished
+from streamsd.programs.flow.durable import StateDamaged, replace_file
+from streamsd.programs.flow.snapshots import open_store
 
 
 class Mismatch(Exception):
@@ -29,6 +29,8 @@ class InUse(Exception):
 
 
 _LOCK_WITHIN = 20.0
+_RUNS = "runs.json"
+"""How many runs there were; written once the recovery store is there."""
 _LETTERS = "dead.ndjson"
 
 
@@ -38,7 +40,7 @@ class Store:
 
     def __init__(self, spec: FlowSpec, state: Path | None, shape: str, reset: bool, stopping: threading.Event) -> None:
         """Find the store, or begin one. Mismatch when it does not fit, InUse when somebody else has it, and has it
-        still after a while or when the flow is to stop."""
+        still after a while or when the flow is to stop, StateDamaged when files of it are not what they were."""
         recovery = spec.recovery
         self._temporary: str | None = None
         self._held = -1
@@ -53,9 +55,9 @@ class Store:
         except BaseException:
             self.close()
             raise
-        known = self._read("runs.json", {"run": 0, "ever": 1})
+        known = self._read(_RUNS, {"run": 0, "ever": 1})
         self.run, self.ever = known["run"] + 1, max(known["ever"], spec.processes)
-        self._write("runs.json", {"run": self.run, "ever": self.ever})
+        self._write(_RUNS, {"run": self.run, "ever": self.ever})
 
     def _lock(self, state: Path, stopping: threading.Event) -> None:
         """Two runs of one state would each write over what the other stored. The lock is held as long as this process
@@ -87,8 +89,7 @@ class Store:
                 f"to begin with an empty state: --reset-state, or recovery.generation {generation + 1}"
             )
         replace_file(written, shape.encode())
-        begin_store(self.recovery)
-        forget_unfinished(self.recovery)
+        open_store(self.recovery, begun=(self.recovery / _RUNS).exists())
 
     def sink_parts(self, now: Iterable[str]) -> list[str]:
         """The parts of sinks that this generation has known: Bytewax refuses a state of one that there is not."""
@@ -133,6 +134,8 @@ class Store:
             return json.loads((self.recovery / name).read_text())
         except FileNotFoundError:
             return without
+        except ValueError as fault:
+            raise StateDamaged(f"{self.recovery / name}: {fault}") from fault
 
     def _write(self, name: str, value: Any) -> None:
         replace_file(self.recovery / name, json.dumps(value).encode())

@@ -18,7 +18,7 @@ import pytest
 from streamsd.flow.checks import allow_reset
 from tests.e2e.flow import brokers
 from tests.e2e.flow.processes import until
-from tests.programs_needed import need_module
+from tests.programs_needed import need_bytewax, need_module
 
 pytestmark = pytest.mark.usefixtures("each_driver")
 
@@ -438,3 +438,34 @@ def test_so_many_keys_that_their_state_is_journalled_are_exact_after_kills(flow:
         if (places := (2 * hour * keys + key, (2 * hour + 1) * keys + key))
     }
     assert found(rows) == wanted
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_recovery_store_that_was_changed_is_named_and_nothing_is_begun_anew(flow: Any, processes: int) -> None:
+    if processes > 1:
+        need_bytewax()
+    source = {"generator": {"fields": {"key": "n % 5", "ts": "n"}, "rate": 500}}
+    one = flow(
+        {
+            "processes": processes,
+            "sources": {"a": source, "b": source},
+            "steps": [{"window": {"tumbling": "1s", "key": "key", "emit": {"n": "count()"}}}],
+            "sink": {"file": {"path": "out.ndjson"}},
+            "recovery": {"epoch": "100ms"},
+        }
+    ).start()
+    one.until(lambda seen: seen["epochs"] >= 3, "epochs")
+    assert one.stop() == 0
+    (store,) = one.directory.glob("state/generation-*/part-0.sqlite3")
+    for beside in store.parent.glob(f"{store.name}-*"):
+        beside.unlink()
+    store.write_bytes(b"\x07" * 50_000)
+    written = one.lines("out.ndjson")
+    one.start()
+    report = until(lambda: (found := one.report()) and found.reason == "StateDamaged" and found, "a report of it")
+    assert "part-0.sqlite3: file is not a database" in report.message
+    assert "recovery.generation to 2" in report.message
+    assert one.alive(), "to start again would not help"
+    assert one.lines("out.ndjson") == written
+    assert "Traceback" not in one.log()
+    assert one.stop() == 2

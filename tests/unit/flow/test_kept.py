@@ -14,7 +14,8 @@ from streamsd.flow.sessions import Late
 from streamsd.flow.spec import FlowSpec
 from streamsd.flow.stored import dump_scalars, load
 from streamsd.programs.flow import kept
-from streamsd.programs.flow.journal import Journal, JournalDamaged, JournalRoom
+from streamsd.programs.flow.durable import StateDamaged
+from streamsd.programs.flow.journal import Journal, JournalRoom
 from streamsd.programs.flow.kept import KeptShard
 
 EMIT = {"n": "count()", "mean": "mean(v)", "kinds": "distinct(v)", "all": "collect(v, 5)", "first": "first(v)"}
@@ -144,17 +145,17 @@ def test_a_journal_that_is_short_damaged_or_gone_is_told(tmp_path: Path) -> None
     resumed.close()
     assert Journal.resume(path, longer)[1] == [b"base", b"change", b"more"]
 
-    with pytest.raises(JournalDamaged, match=f"ends at byte {longer} of {longer + 1}"):
+    with pytest.raises(StateDamaged, match=f"ends at byte {longer} of {longer + 1}"):
         Journal.resume(path, longer + 1)
-    with pytest.raises(JournalDamaged, match="damaged at byte 12"):
+    with pytest.raises(StateDamaged, match="damaged at byte 12"):
         Journal.resume(path, 12 + 3)  # within a record's head
     data = bytearray(path.read_bytes())
     data[12 + 8 + 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(JournalDamaged, match="damaged at byte 12"):
+    with pytest.raises(StateDamaged, match="damaged at byte 12"):
         Journal.resume(path, longer)
     path.unlink()
-    with pytest.raises(JournalDamaged, match="missing"):
+    with pytest.raises(StateDamaged, match="missing"):
         Journal.resume(path, longer)
 
 

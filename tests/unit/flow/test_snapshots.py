@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from streamsd.programs.flow.snapshots import SHARDS, SINKS, SOURCE, Snapshots, begin_store, forget_unfinished
+from streamsd.programs.flow.durable import StateDamaged
+from streamsd.programs.flow.snapshots import SHARDS, SINKS, SOURCE, Snapshots, open_store
 
 
 def rows(directory: Path, query: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -22,8 +23,7 @@ def rows(directory: Path, query: str, *values: Any) -> list[tuple[Any, ...]]:
 
 def run(directory: Path, *epochs: dict[tuple[str, str], Any]) -> None:
     """One run that stores these epochs, and crashes."""
-    begin_store(directory)
-    forget_unfinished(directory)
+    open_store(directory, begun=False)
     snapshots = Snapshots(directory)
     for changed in epochs:
         snapshots.store([(step, key, state) for (step, key), state in changed.items()])
@@ -41,7 +41,7 @@ def test_the_store_is_the_one_that_bytewax_makes(tmp_path):
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     ours.mkdir()
     theirs.mkdir()
-    begin_store(ours)
+    open_store(ours, begun=False)
     recovery.init_db_dir(theirs, 1)
 
     def shape(directory: Path) -> Any:
@@ -64,9 +64,8 @@ def test_the_newest_state_of_each_is_what_the_next_run_begins_with(tmp_path):
 
 
 def test_an_empty_store_begins_with_the_first_epoch(tmp_path):
-    begin_store(tmp_path)
-    begin_store(tmp_path)
-    forget_unfinished(tmp_path)
+    open_store(tmp_path, begun=False)
+    open_store(tmp_path, begun=True)
     first = Snapshots(tmp_path)
     first.close()
     assert (first.epoch, first.states) == (1, {})
@@ -103,3 +102,25 @@ def test_a_state_of_an_epoch_that_was_not_whole_is_never_taken(tmp_path):
     rows(tmp_path, "INSERT INTO snaps (step_id, state_key, snap_epoch, ser_change) VALUES (?, ?, ?, ?)", *ghost)
     run(tmp_path, {(SOURCE, "0"): 2})
     assert states(tmp_path) == {(SOURCE, "0"): 2, (SHARDS, "1"): "stored"}
+
+
+@pytest.mark.parametrize("fault", ["no database", "cut", "empty", "missing", "no state", "no table"])
+def test_a_store_that_somebody_else_changed_is_told_and_not_begun_anew(tmp_path, fault):
+    run(tmp_path, {(SOURCE, "0"): 1, (SHARDS, "1"): "a" * 20_000})
+    path = tmp_path / "part-0.sqlite3"
+    rows(tmp_path, "PRAGMA wal_checkpoint(TRUNCATE)")
+    match fault:
+        case "no database":
+            path.write_bytes(b"\x07" * 50_000)
+        case "cut":
+            path.write_bytes(path.read_bytes()[:9000])
+        case "empty":
+            path.write_bytes(b"")
+        case "missing":
+            path.unlink()
+        case "no state":
+            rows(tmp_path, "UPDATE snaps SET ser_change = x'00ff'")
+        case "no table":
+            rows(tmp_path, "DROP TABLE snaps")
+    with pytest.raises(StateDamaged, match=r"part-0\.sqlite3"):
+        open_store(tmp_path, begun=True)
