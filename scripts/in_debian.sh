@@ -11,24 +11,8 @@ shift
 [ $# -gt 0 ] || set -- make test
 roots=${STREAMSD_DEBIAN_ROOTS:-${XDG_CACHE_HOME:-$HOME/.cache}/streamsd/debian}
 root=$roots/$suite clone=srv/streamsd
-[ "$(id -u)" = 0 ] || { echo "It takes root: a root directory of its own is entered by chroot." >&2; exit 1; }
-
-if [ ! -d "$root" ]; then
-    command -v mmdebstrap >/dev/null || { echo "mmdebstrap is not installed." >&2; exit 1; }
-    # from where this host itself has its packages
-    mirror=$(apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' 'Created-By: Packages' |
-        sed -n 's/^Debian Debian //p' | head -n1)
-    [ -n "$mirror" ] || { echo "apt has no source of Debian's own packages." >&2; exit 1; }
-    mkdir -p "$roots"
-    rm -rf "$root.part"
-    # a mirror that stands still serves lists that have run out
-    mmdebstrap --variant=apt --include=ca-certificates,git,make --aptopt='Acquire::Check-Valid-Until "false"' \
-        "$suite" "$root.part" "$mirror"
-    # whom this host trusts beside the usual: a proxy, say
-    cp -r /usr/local/share/ca-certificates "$root.part/usr/local/share/"
-    chroot "$root.part" update-ca-certificates
-    mv "$root.part" "$root"
-fi
+. scripts/debian_root.sh
+debian_root "$root" "$suite" ca-certificates,git,make
 
 cp /etc/resolv.conf /etc/hosts "$root/etc/"
 [ -d "$root/$clone" ] || git clone --quiet . "$root/$clone"

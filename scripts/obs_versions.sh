@@ -9,20 +9,8 @@ suite=${1:?usage: scripts/obs_versions.sh SUITE [pytest\'s arguments]}
 shift
 roots=${STREAMSD_OBS_ROOTS:-${XDG_CACHE_HOME:-$HOME/.cache}/streamsd/obs}
 root=$roots/$suite
-[ "$(id -u)" = 0 ] || { echo "It takes root: a root directory of its own is entered by chroot." >&2; exit 1; }
-
-if [ ! -x "$root/usr/bin/obs" ]; then
-    command -v mmdebstrap >/dev/null || { echo "mmdebstrap is not installed." >&2; exit 1; }
-    # from where this host itself has its packages
-    mirror=$(apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' 'Created-By: Packages' |
-        sed -n 's/^Debian Debian //p' | head -n1)
-    [ -n "$mirror" ] || { echo "apt has no source of Debian's own packages." >&2; exit 1; }
-    mkdir -p "$roots"
-    rm -rf "$root.part"
-    mmdebstrap --variant=apt --include=obs-studio,libgl1-mesa-dri,fonts-dejavu-core \
-        --aptopt='APT::Install-Recommends "false"' "$suite" "$root.part" "$mirror"
-    mv "$root.part" "$root"
-fi
+. scripts/debian_root.sh
+debian_root "$root" "$suite" obs-studio,libgl1-mesa-dri,fonts-dejavu-core
 
 # An `obs` that enters the root with this host's files that a profile may name, and becomes OBS there: its process is
 # the one that was started, and it can be signalled, traced and waited for as any other.

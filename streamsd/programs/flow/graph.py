@@ -19,7 +19,7 @@ from bytewax.recovery import RecoveryConfig
 
 from streamsd.programs.flow.engine import Engine
 from streamsd.programs.flow.life import Ended, Left
-from streamsd.programs.flow.parts import TOGETHER, FormerPart, ResultsPart, ShardPart, SinkPart, SourcePart
+from streamsd.programs.flow.parts import TOGETHER, FormerPart, KeyedPart, ResultsPart, ShardPart, SinkPart, SourcePart
 from streamsd.programs.flow.peers import await_listeners
 
 
@@ -110,7 +110,9 @@ class _Part(StatefulSourcePartition[Any, Any]):
         return self._part.snapshot()
 
 
-class _Shard(ShardPart, StatefulBatchLogic[Any, Any, Any]):
+class _Keyed(KeyedPart, StatefulBatchLogic[Any, Any, Any]):
+    """A part as Bytewax calls it."""
+
     def on_batch(self, values: list[Any]) -> tuple[Iterable[Any], bool]:
         return self.take(values), StatefulBatchLogic.RETAIN
 
@@ -124,18 +126,12 @@ class _Shard(ShardPart, StatefulBatchLogic[Any, Any, Any]):
         return _after(self.nap())
 
 
-class _Results(ResultsPart, StatefulBatchLogic[Any, Any, Any]):
-    def on_batch(self, values: list[Any]) -> tuple[Iterable[Any], bool]:
-        return self.take(values), StatefulBatchLogic.RETAIN
+class _Shard(ShardPart, _Keyed):
+    """A shard as Bytewax calls it."""
 
-    def on_notify(self) -> tuple[Iterable[Any], bool]:
-        return self.go_on(), StatefulBatchLogic.RETAIN
 
-    def on_eof(self) -> tuple[Iterable[Any], bool]:
-        return self.end(), StatefulBatchLogic.RETAIN
-
-    def notify_at(self) -> datetime | None:
-        return _after(self.nap())
+class _Results(ResultsPart, _Keyed):
+    """The batches behind a window as Bytewax calls them."""
 
 
 class _Sinks(FixedPartitionedSink[Any, Any]):

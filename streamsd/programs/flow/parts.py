@@ -13,6 +13,7 @@ the source for more. So a `next_batch` after a `snapshot` means: everything befo
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from typing import Any
 
 from streamsd.flow.meeting import Meeting
@@ -158,7 +159,31 @@ class SourcePart:
             return self._engine.held() if self._engine.has_begun else self._before
 
 
-class ShardPart:
+class KeyedPart(ABC):
+    """What a driver gives work by key."""
+
+    @abstractmethod
+    def take(self, values: list[Any]) -> list[Any]:
+        """Work to results."""
+
+    @abstractmethod
+    def go_on(self) -> list[Any]:
+        """The next of what it says by itself, once its time has come."""
+
+    @abstractmethod
+    def end(self) -> list[Any]:
+        """All that is left, at the end of the sources."""
+
+    @abstractmethod
+    def nap(self) -> float | None:
+        """Seconds until it is to go on; None: it has nothing to say."""
+
+    @abstractmethod
+    def snapshot(self) -> Any:
+        """What is stored of it at the end of an epoch in which it was given something."""
+
+
+class ShardPart(KeyedPart):
     """One shard; or, under the key of what passes by, nothing: the work says which."""
 
     def __init__(self, engine: Engine, state: Any) -> None:
@@ -240,7 +265,7 @@ class ShardPart:
             return self._number, self._meeting.floor, self._shard.snapshot()
 
 
-class ResultsPart:
+class ResultsPart(KeyedPart):
     """The batches behind a window, of all keys. Its state is taken at the same point of the stream as those of the
     shards, which results come from, and of the sinks, which batches go to: a result is in a shard, here, or written."""
 

@@ -5,30 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from streamsd.api import bodies, peer
-from streamsd.api.server import Server, serve
-from streamsd.core.settings import Settings
+from streamsd.api.server import Server
 from streamsd.core.unix_socket import within_reach
 from tests.unit.api.fake_service import FakeService
 
 HEAD = "HTTP/1.1\r\nHost: streamsd\r\n"
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> FakeService:
-    return FakeService(Settings.resolve(profile=str(tmp_path / "p.yaml"), run_dir=str(tmp_path / "run")))
-
-
-@pytest.fixture
-async def server(service: FakeService) -> AsyncIterator[Server]:
-    running = await serve(service, service.settings)
-    yield running
-    await running.stop()
 
 
 class Client:

@@ -23,18 +23,6 @@ from tests.unit.api.fake_service import FakeService
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> FakeService:
-    return FakeService(Settings.resolve(profile=str(tmp_path / "p.yaml"), run_dir=str(tmp_path / "run")))
-
-
-@pytest.fixture
-async def server(service: FakeService) -> AsyncIterator[Server]:
-    running = await serve(service, service.settings)
-    yield running
-    await running.stop()
-
-
-@pytest.fixture
 async def client(server: Server, service: FakeService) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.AsyncHTTPTransport(uds=_short(service.settings.api_socket))
     async with httpx.AsyncClient(transport=transport, base_url="http://streamsd", timeout=60) as client:

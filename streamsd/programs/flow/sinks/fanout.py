@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -70,17 +70,18 @@ class Backlog:
         return iter(self._items)
 
 
-class Reader:
+class Reader(ABC):
     """Somebody who is connected. Everything here runs in the network's thread."""
 
     behind = False
 
+    @abstractmethod
     def waiting(self) -> float:
         """Bytes that wait for it; infinite for one that is gone."""
-        raise NotImplementedError
 
+    @abstractmethod
     def send(self, items: Sequence[bytes]) -> None:
-        raise NotImplementedError
+        """Hand them on, in order."""
 
     def give(self, items: Sequence[bytes], first: bool, most: float) -> int:
         """Send a piece of what came at once, the `first` one or another. Returns how many were lost, because the reader
